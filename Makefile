@@ -1,0 +1,54 @@
+# Every target makes and reuses .venv by itself; nothing but Python 3.11+ and make is needed.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+PROTOS := $(shell find protos -name '*.proto' | sort)
+PYTEST_ARGS ?=
+
+.PHONY: help demo test test-all check format protos bench baseline clean
+
+help:  ## what there is to make
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+$(STAMP): pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed: make PYTHON=python3.12 ...") if sys.version_info < (3, 11) else None'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[server,embedded,testing,dev]'
+	touch $@
+
+demo: $(STAMP)  ## a whole site on your own data: make demo [DATA=path]
+	$(BIN)/python -m standalone.demo $(if $(DATA),--data '$(DATA)')
+
+test: $(STAMP)  ## the test suite, under ten minutes on two cores
+	$(BIN)/python -m pytest -n 2 --dist loadgroup -m 'not slow' $(PYTEST_ARGS)
+
+test-all: $(STAMP)  ## the slow tests too
+	$(BIN)/python -m pytest -n 2 --dist loadgroup $(PYTEST_ARGS)
+
+check: $(STAMP)  ## ruff, format, mypy --strict, import rules, protos
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/buf lint
+	$(BIN)/buf format --diff --exit-code
+	$(BIN)/buf breaking --against protos/baseline.binpb
+	$(BIN)/python scripts/protos.py --check
+
+format: $(STAMP)  ## apply ruff's fixes and formats
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+	$(BIN)/buf format -w
+
+protos: $(STAMP)  ## regenerate the stubs in clients/librarian/api
+	$(BIN)/python scripts/protos.py
+
+baseline: $(STAMP)  ## accept today's protos as what must not be broken
+	$(BIN)/buf build -o protos/baseline.binpb
+
+bench: $(STAMP)  ## measurements beside their limits: make bench [ONLY=substring]
+	$(BIN)/python -m tests.bench $(if $(ONLY),--only '$(ONLY)')
+
+clean:  ## remove the environment and what was built
+	rm -rf $(VENV) build .mypy_cache .ruff_cache .pytest_cache

@@ -1,0 +1,448 @@
+"""Every error Librarian raises, on both sides of the wire.
+
+    LibrarianError
+    ├── InvalidInput         INVALID_ARGUMENT      the request itself is wrong
+    ├── NotFound             NOT_FOUND             no such dataset, store, ingest, ...
+    ├── Conflict             ALREADY_EXISTS        the name or place is taken
+    ├── Refused              FAILED_PRECONDITION   not in this state, not with these bytes
+    ├── Exhausted            RESOURCE_EXHAUSTED    no room, or too much at once
+    ├── DataLoss             DATA_LOSS             bytes are not what they were
+    ├── Unauthenticated      UNAUTHENTICATED       who is calling is not known
+    ├── Denied               PERMISSION_DENIED     who is calling may not
+    ├── Unavailable          UNAVAILABLE           try again later
+    ├── DeadlineExceeded     DEADLINE_EXCEEDED
+    ├── Cancelled            CANCELLED
+    ├── OutOfRange           OUT_OF_RANGE          a cursor or offset that is not there
+    └── InternalError        INTERNAL              a bug of ours
+
+A class below these carries one `reason`, the constant that scripts and clients switch on.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import ClassVar
+
+
+class Code(IntEnum):
+    """google.rpc.Code, without importing it: the CLI starts faster."""
+
+    CANCELLED = 1
+    UNKNOWN = 2
+    INVALID_ARGUMENT = 3
+    DEADLINE_EXCEEDED = 4
+    NOT_FOUND = 5
+    ALREADY_EXISTS = 6
+    PERMISSION_DENIED = 7
+    RESOURCE_EXHAUSTED = 8
+    FAILED_PRECONDITION = 9
+    OUT_OF_RANGE = 11
+    INTERNAL = 13
+    UNAVAILABLE = 14
+    DATA_LOSS = 15
+    UNAUTHENTICATED = 16
+
+
+class LibrarianError(Exception):
+    """What happened (`message`), to which item (`metadata`), and what to do about it (`remedy`)."""
+
+    code: ClassVar[Code] = Code.UNKNOWN
+    reason: ClassVar[str] = "UNKNOWN"
+    default_remedy: ClassVar[str] = ""
+
+    def __init__(self, message: str, *, remedy: str = "", **metadata: object) -> None:
+        super().__init__(message)
+        self.message = message
+        self.remedy = remedy or self.default_remedy
+        self.metadata = {key: str(value) for key, value in metadata.items()}
+
+
+class InvalidInput(LibrarianError):
+    code = Code.INVALID_ARGUMENT
+    reason = "INVALID_INPUT"
+
+
+class NotFound(LibrarianError):
+    code = Code.NOT_FOUND
+    reason = "NOT_FOUND"
+
+
+class Conflict(LibrarianError):
+    code = Code.ALREADY_EXISTS
+    reason = "CONFLICT"
+
+
+class Refused(LibrarianError):
+    code = Code.FAILED_PRECONDITION
+    reason = "REFUSED"
+
+
+class Exhausted(LibrarianError):
+    code = Code.RESOURCE_EXHAUSTED
+    reason = "EXHAUSTED"
+
+
+class DataLoss(LibrarianError):
+    code = Code.DATA_LOSS
+    reason = "DATA_LOSS"
+
+
+class Unauthenticated(LibrarianError):
+    code = Code.UNAUTHENTICATED
+    reason = "UNAUTHENTICATED"
+
+
+class Denied(LibrarianError):
+    code = Code.PERMISSION_DENIED
+    reason = "DENIED"
+
+
+class Unavailable(LibrarianError):
+    code = Code.UNAVAILABLE
+    reason = "UNAVAILABLE"
+    default_remedy = "try again; `librarian status` tells how the services are"
+
+
+class DeadlineExceeded(LibrarianError):
+    code = Code.DEADLINE_EXCEEDED
+    reason = "DEADLINE_EXCEEDED"
+    default_remedy = "try again; repeating a request is safe"
+
+
+class Cancelled(LibrarianError):
+    code = Code.CANCELLED
+    reason = "CANCELLED"
+
+
+class OutOfRange(LibrarianError):
+    code = Code.OUT_OF_RANGE
+    reason = "OUT_OF_RANGE"
+
+
+class InternalError(LibrarianError):
+    code = Code.INTERNAL
+    reason = "INTERNAL"
+    default_remedy = "this is a bug; the service's log has the details under the error id"
+
+
+# --- INVALID_ARGUMENT
+
+
+class InvalidName(InvalidInput):
+    reason = "INVALID_NAME"
+    default_remedy = "use a relative path such as satp3/obs/1718574200, without `.`, `..` or empty parts"
+
+
+class InvalidSize(InvalidInput):
+    reason = "INVALID_SIZE"
+
+
+class InvalidPageToken(InvalidInput):
+    reason = "INVALID_PAGE_TOKEN"
+    default_remedy = "start the listing again without a page token"
+
+
+class InvalidGlob(InvalidInput):
+    reason = "INVALID_GLOB"
+
+
+class RequestIdReused(InvalidInput):
+    reason = "REQUEST_ID_REUSED"
+    default_remedy = "use a new request_id for a new request"
+
+
+class AlgorithmNotAllowed(InvalidInput):
+    reason = "ALGORITHM_NOT_ALLOWED"
+    default_remedy = "use sha256 or blake3"
+
+
+class UnknownField(InvalidInput):
+    reason = "UNKNOWN_FIELD"
+
+
+class InvalidStore(InvalidInput):
+    reason = "INVALID_STORE"
+
+
+# --- NOT_FOUND
+
+
+class DatasetNotFound(NotFound):
+    reason = "DATASET_NOT_FOUND"
+    default_remedy = "`librarian ls PREFIX` shows what there is"
+
+
+class MemberNotFound(NotFound):
+    reason = "MEMBER_NOT_FOUND"
+    default_remedy = "`librarian show NAME` lists the members"
+
+
+class StoreNotFound(NotFound):
+    reason = "STORE_NOT_FOUND"
+    default_remedy = "`librarian store ls` shows the stores"
+
+
+class IngestNotFound(NotFound):
+    reason = "INGEST_NOT_FOUND"
+    default_remedy = "begin again: put the same path under the same name"
+
+
+class UploadNotFound(NotFound):
+    reason = "UPLOAD_NOT_FOUND"
+
+
+class ReplicaNotFound(NotFound):
+    reason = "REPLICA_NOT_FOUND"
+
+
+class TokenNotFound(NotFound):
+    reason = "TOKEN_NOT_FOUND"
+    default_remedy = "`librarian token ls` shows the tokens"
+
+
+class PathNotFound(NotFound):
+    reason = "PATH_NOT_FOUND"
+
+
+# --- ALREADY_EXISTS
+
+
+class NameTaken(Conflict):
+    reason = "NAME_TAKEN"
+    default_remedy = "a name means one thing for ever: choose another name"
+
+
+class NameIsPrefix(Conflict):
+    reason = "NAME_IS_PREFIX"
+    default_remedy = "choose a name that is neither inside nor around another dataset's"
+
+
+class NameNormalisesAlike(Conflict):
+    reason = "NAME_NORMALISES_ALIKE"
+    default_remedy = "use the existing spelling, or a name that differs in more than Unicode normalisation"
+
+
+class PathTaken(Conflict):
+    reason = "PATH_TAKEN"
+    default_remedy = (
+        "something uncatalogued lies there: `librarian register` it, move it away, or use another store"
+    )
+
+
+class PathHeldByUpload(Conflict):
+    reason = "PATH_HELD_BY_UPLOAD"
+
+
+class StoreExists(Conflict):
+    reason = "STORE_EXISTS"
+
+
+class StoreRootTaken(Conflict):
+    reason = "STORE_ROOT_TAKEN"
+
+
+class DestinationExists(Conflict):
+    reason = "DESTINATION_EXISTS"
+    default_remedy = "give another destination, or --force to replace what is there"
+
+
+# --- FAILED_PRECONDITION
+
+
+class StoreDisabled(Refused):
+    reason = "STORE_DISABLED"
+    default_remedy = "`librarian store set NAME --enabled` turns it on"
+
+
+class StoreIdentity(Refused):
+    reason = "STORE_IDENTITY"
+    default_remedy = "mount the right file system at the store's root; nothing is read or written until then"
+
+
+class NoStore(Refused):
+    reason = "NO_STORE"
+    default_remedy = "`librarian store ls` says why each store takes no new data; add one or turn one on"
+
+
+class UploadClosed(Refused):
+    reason = "UPLOAD_CLOSED"
+
+
+class UploadConfirmed(Refused):
+    reason = "UPLOAD_CONFIRMED"
+
+
+class UploadActive(Refused):
+    reason = "UPLOAD_ACTIVE"
+
+
+class IngestClosed(Refused):
+    reason = "INGEST_CLOSED"
+    default_remedy = "begin again: put the same path under the same name"
+
+
+class NothingStaged(Refused):
+    reason = "NOTHING_STAGED"
+    default_remedy = "bring the bytes to the staging area before committing"
+
+
+class StagedFileChanged(Refused):
+    reason = "STAGED_FILE_CHANGED"
+    default_remedy = "something still writes into the staging area: stop it and put again"
+
+
+class SourceChanged(Refused):
+    reason = "SOURCE_CHANGED"
+    default_remedy = "put it again when nothing writes to it any more"
+
+
+class SpecialFile(Refused):
+    reason = "SPECIAL_FILE"
+    default_remedy = "only regular files, directories and symbolic links can be kept: take it out of the tree"
+
+
+class LinkOutside(Refused):
+    reason = "LINK_OUTSIDE"
+    default_remedy = "replace the link by what it points to, or take it out of the tree"
+
+
+class Unreadable(Refused):
+    reason = "UNREADABLE"
+    default_remedy = "give read permission, or take it out of the tree"
+
+
+class KindMismatch(Refused):
+    reason = "KIND_MISMATCH"
+
+
+class IllegalTransition(Refused):
+    reason = "ILLEGAL_TRANSITION"
+
+
+class MembersIncomplete(Refused):
+    reason = "MEMBERS_INCOMPLETE"
+
+
+class OffsetMismatch(Refused):
+    reason = "OFFSET_MISMATCH"
+    default_remedy = "ask GetUpload what is persisted and go on there"
+
+
+class StaleLease(Refused):
+    reason = "STALE_LEASE"
+
+
+class AlreadyRunning(Refused):
+    reason = "ALREADY_RUNNING"
+
+
+# --- RESOURCE_EXHAUSTED
+
+
+class StoreFull(Exhausted):
+    reason = "STORE_FULL"
+    default_remedy = "`librarian store ls` shows the room left; add a store or free space"
+
+
+class UploadTooLarge(Exhausted):
+    reason = "UPLOAD_TOO_LARGE"
+    default_remedy = "the source grew after it was measured: put it again when nothing writes to it"
+
+
+class BatchTooLarge(Exhausted):
+    reason = "BATCH_TOO_LARGE"
+
+
+# --- DATA_LOSS
+
+
+class ChecksumMismatch(DataLoss):
+    reason = "CHECKSUM_MISMATCH"
+    default_remedy = "put it again; if it happens again, distrust the memory or the disk"
+
+
+class ChunkCorrupt(DataLoss):
+    reason = "CHUNK_CORRUPT"
+    default_remedy = "send the chunk again"
+
+
+class ReadFailed(DataLoss):
+    reason = "READ_FAILED"
+    default_remedy = "the medium answers with errors: `librarian verify` the dataset and read another replica"
+
+
+class ReplicaCorrupt(DataLoss):
+    reason = "REPLICA_CORRUPT"
+    default_remedy = "read another replica; `librarian show NAME` lists them"
+
+
+# --- UNAUTHENTICATED, PERMISSION_DENIED
+
+
+class TokenMissing(Unauthenticated):
+    reason = "TOKEN_MISSING"
+    default_remedy = "set LIBRARIAN_TOKEN, or LIBRARIAN_HOME to the home of a site on this machine"
+
+
+class TokenInvalid(Unauthenticated):
+    reason = "TOKEN_INVALID"
+    default_remedy = "ask the site's admin for a token (`librarian token issue`)"
+
+
+class TokenExpired(Unauthenticated):
+    reason = "TOKEN_EXPIRED"
+    default_remedy = "ask the site's admin for a new token (`librarian token issue`)"
+
+
+class TokenRevoked(Unauthenticated):
+    reason = "TOKEN_REVOKED"
+    default_remedy = "ask the site's admin for a new token (`librarian token issue`)"
+
+
+class TicketInvalid(Unauthenticated):
+    reason = "TICKET_INVALID"
+    default_remedy = "begin the upload or read again for a fresh ticket"
+
+
+class RoleMayNot(Denied):
+    reason = "ROLE_MAY_NOT"
+    default_remedy = "use a token with a role that may (`librarian token issue --role ...`)"
+
+
+class NameOutsidePrefix(Denied):
+    reason = "NAME_OUTSIDE_PREFIX"
+    default_remedy = "use a name inside the token's prefix, or a token without one"
+
+
+# --- OUT_OF_RANGE
+
+
+class CursorOfAnotherEpoch(OutOfRange):
+    reason = "CURSOR_OF_ANOTHER_EPOCH"
+    default_remedy = "the log was restored: read it again from the start"
+
+
+def _all_classes(cls: type[LibrarianError]) -> list[type[LibrarianError]]:
+    return [cls, *(found for sub in cls.__subclasses__() for found in _all_classes(sub))]
+
+
+BY_REASON: dict[str, type[LibrarianError]] = {cls.reason: cls for cls in _all_classes(LibrarianError)}
+BY_CODE: dict[int, type[LibrarianError]] = {
+    cls.code: cls for cls in LibrarianError.__subclasses__() if "code" in cls.__dict__
+}
+
+
+def make_error(code: int, reason: str, message: str, metadata: dict[str, str]) -> LibrarianError:
+    """The error another process told of: its class by reason, else by code.
+
+    A reason this version does not know keeps its own name in `metadata["reason"]`.
+    """
+    fields = dict(metadata)
+    remedy = fields.pop("remedy", "")
+    cls = BY_REASON.get(reason)
+    if cls is None:
+        cls = BY_CODE.get(code, LibrarianError)
+        fields["reason"] = reason
+    error = cls(message, remedy=remedy)
+    error.metadata = fields
+    return error
