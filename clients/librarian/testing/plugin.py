@@ -1,0 +1,1 @@
+"""Registered with pytest; imports almost nothing until a fixture is asked for."""

@@ -1,0 +1,218 @@
+"""The embedded PostgreSQL: a real server made and run from the programs of a Python wheel.
+
+Passwords always (scram), a unix socket in a private directory, no TCP unless asked for. It stops when
+the process that started it is gone; one that was left over nonetheless is stopped by the next start.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO
+from urllib.parse import quote
+
+import psutil
+
+from librarian.errors import InternalError
+from standalone.postgres_binaries import choose_launcher, find_binaries
+
+SUPERUSER = "librarian"
+# Five services with two pools each, the tests' own connections, and room for a person with psql.
+MAX_CONNECTIONS = 200
+START_SECONDS = 60.0
+STOP_SECONDS = 60.0
+_POLL_SECONDS = 0.01
+_READY_LINE = 7
+
+# For tests alone: what a crash of the machine would lose is thrown away anyway.
+NOT_DURABLE = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
+
+
+class PostgresFailed(InternalError):
+    reason = "POSTGRES_FAILED"
+
+
+@dataclass(frozen=True, slots=True)
+class PostgresOptions:
+    data: Path
+    # At most some 80 bytes long: the socket's whole path has to fit in 107.
+    socket_dir: Path
+    # Holds the superuser's password; 0600.
+    password_file: Path
+    log: Path
+    durable: bool = True
+    # Loopback TCP besides the socket; 0: none.
+    port: int = 0
+    settings: Mapping[str, str] = field(default_factory=dict)
+
+
+class EmbeddedPostgres:
+    def __init__(self, options: PostgresOptions) -> None:
+        self._options = options
+        self._launcher = choose_launcher()
+        self._binaries = find_binaries(options.data)
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def pid(self) -> int | None:
+        return None if self._process is None else self._process.pid
+
+    def running(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+    def dsn(self, database: str = "postgres", *, user: str = SUPERUSER, password: str = "") -> str:
+        secret = password or self._options.password_file.read_text().strip()
+        host = quote(str(self._options.socket_dir))
+        return f"postgresql://{quote(user)}:{quote(secret, safe='')}@/{quote(database)}?host={host}"
+
+    def start(self) -> None:
+        """Makes the data directory if there is none, clears what an earlier server left, starts, and
+        returns when connections are accepted. To be called from the main thread: the server stops when
+        the thread that started it ends.
+        """
+        options = self._options
+        if not (options.data / "PG_VERSION").exists():
+            self._make_data_directory()
+        stop_leftover(options.data)
+        self._own(options.data)
+        with options.log.open("ab") as log:
+            self._process = self._popen(log)
+        self._wait_until_ready()
+
+    def stop(self) -> None:
+        """Ends sessions, writes everything and stops; kills when that takes longer than a minute."""
+        process, self._process = self._process, None
+        if process is None or process.poll() is not None:
+            return
+        process.send_signal(signal.SIGINT)
+        try:
+            process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGQUIT)
+            process.wait()
+
+    def _make_data_directory(self) -> None:
+        """Made beside and renamed: a start that was killed half-way leaves nothing that looks whole."""
+        options = self._options
+        unfinished = options.data.with_name(options.data.name + ".new")
+        if unfinished.exists():
+            shutil.rmtree(unfinished)
+        unfinished.mkdir(mode=0o700)
+        self._own(unfinished)
+        command = [
+            *self._launcher.prefix,
+            str(self._binaries / "initdb"),
+            f"--pgdata={unfinished}",
+            f"--username={SUPERUSER}",
+            f"--pwfile={options.password_file}",
+            "--auth=scram-sha-256",
+            "--encoding=UTF8",
+            "--locale=C",
+            "--no-instructions",
+        ]
+        if not options.durable:
+            command.append("--no-sync")
+        made = subprocess.run(command, check=False, capture_output=True, text=True)  # noqa: S603 our own arguments
+        if made.returncode != 0:
+            raise PostgresFailed(
+                f"initdb could not make {options.data}: {made.stderr.strip()[-2000:]}",
+                remedy="see that the disk has room and the home is writable, then start again",
+            )
+        unfinished.rename(options.data)
+
+    def _popen(self, log: IO[bytes]) -> subprocess.Popen[bytes]:
+        options = self._options
+        settings = {
+            "listen_addresses": "127.0.0.1" if options.port else "",
+            "port": str(options.port or 5432),
+            "unix_socket_directories": str(options.socket_dir),
+            "unix_socket_permissions": "0700",
+            "max_connections": str(MAX_CONNECTIONS),
+            **({} if options.durable else NOT_DURABLE),
+            **options.settings,
+        }
+        arguments = [part for key, value in settings.items() for part in ("-c", f"{key}={value}")]
+        command = [*self._launcher.server_prefix(), str(self._binaries / "postgres"), "-D", str(options.data)]
+        # A group of its own: Ctrl-C in the terminal must not stop it before those who use it.
+        return subprocess.Popen(  # noqa: S603 our own arguments
+            [*command, *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            process_group=0,
+            cwd=options.data.parent,
+        )
+
+    def _wait_until_ready(self) -> None:
+        process = self._process
+        assert process is not None
+        status_file = self._options.data / "postmaster.pid"
+        deadline = time.monotonic() + START_SECONDS
+        while process.poll() is None and time.monotonic() < deadline:
+            lines = _lines(status_file)
+            if len(lines) > _READY_LINE and lines[0] == str(process.pid) and lines[_READY_LINE] == "ready":
+                return
+            time.sleep(_POLL_SECONDS)
+        self.stop()
+        tail = self._options.log.read_text(errors="replace").strip().splitlines()[-5:]
+        raise PostgresFailed(
+            f"PostgreSQL did not start; its log ends with: {' | '.join(tail)}",
+            remedy=f"read {self._options.log}",
+        )
+
+    def _own(self, directory: Path) -> None:
+        """Another way to run may have made it: files must belong to whom PostgreSQL runs as now."""
+        wanted = os.geteuid() if self._launcher.owner is None else self._launcher.owner
+        if directory.stat().st_uid == wanted:
+            return
+        for folder, _, files in os.walk(directory, topdown=False):
+            for name in files:
+                os.chown(Path(folder, name), wanted, -1, follow_symlinks=False)
+            os.chown(folder, wanted, -1)
+
+
+def stop_leftover(data: Path) -> None:
+    """Stops a server still running on `data`, and removes the pid file of one that is gone.
+
+    PostgreSQL clears stale pid files itself unless the number belongs to some other process now, which
+    after a restart of a container it often does. The caller holds the home's lock, so no server is just
+    being started.
+    """
+    status_file = data / "postmaster.pid"
+    lines = _lines(status_file)
+    if not lines:
+        return
+    server = _server_on(data, int(lines[0]))
+    if server is None:
+        status_file.unlink(missing_ok=True)
+        return
+    server.send_signal(signal.SIGINT)
+    try:
+        server.wait(STOP_SECONDS)
+    except psutil.TimeoutExpired:
+        server.send_signal(signal.SIGQUIT)
+        server.wait(STOP_SECONDS)
+
+
+def _server_on(data: Path, pid: int) -> psutil.Process | None:
+    try:
+        process = psutil.Process(pid)
+        command = process.cmdline()
+    except psutil.NoSuchProcess:
+        return None
+    if process.status() == psutil.STATUS_ZOMBIE or str(data) not in command:
+        return None
+    return process
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        return [line.strip() for line in path.read_text().splitlines()]
+    except FileNotFoundError:
+        return []

@@ -1,0 +1,50 @@
+"""What every test may ask for: a PostgreSQL, a fresh database, and randomness that can be repeated."""
+
+from __future__ import annotations
+
+import os
+import random
+import secrets
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+# Test folders are not packages; helpers are imported as `support.…`.
+sys.path.insert(0, str(Path(__file__).parent))
+
+from support.postgres import PostgresServer, any_postgres
+
+SEED_VARIABLE = "LIBRARIAN_TEST_SEED"
+
+
+def pytest_configure() -> None:
+    # Set before workers are started, so that all of them have the same.
+    os.environ.setdefault(SEED_VARIABLE, str(secrets.randbelow(2**32)))
+
+
+def pytest_report_header() -> str:
+    return f"seed: {SEED_VARIABLE}={os.environ[SEED_VARIABLE]}"
+
+
+@pytest.fixture
+def rng(request: pytest.FixtureRequest) -> random.Random:
+    """Randomness of this test alone: of the run's seed, which is printed, and the test's name."""
+    seed = f"{os.environ[SEED_VARIABLE]}:{request.node.nodeid}"
+    print(f"rng seed: {seed}")
+    return random.Random(seed)
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    """LIBRARIAN_TEST_DSN, else a container, else the embedded server; with xdist one for each worker."""
+    with any_postgres() as server:
+        yield server
+
+
+@pytest.fixture
+def database_dsn(postgres: PostgresServer) -> Iterator[str]:
+    """postgresql://… of an empty database of this test's own, by its administrator; dropped afterwards."""
+    with postgres.fresh_database() as dsn:
+        yield dsn
