@@ -1,0 +1,116 @@
+"""System calls that Python does not offer. Where the platform or the file system lacks one, `Unsupported`.
+
+Importable everywhere; on other systems than Linux most of it is Unsupported.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import fcntl
+import os
+import signal
+import sys
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+
+_FICLONE = 0x40049409
+_AT_FDCWD = -100
+_RENAME_NOREPLACE = 1
+_DARWIN_RENAME_EXCL = 4
+_SYNC_FILE_RANGE_WRITE = 2
+_LACKING = {errno.ENOSYS, errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOTTY}
+
+
+class Unsupported(OSError):
+    """What was asked for is not there on this platform or file system; nothing was changed."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(errno.ENOTSUP, f"{what} is not supported here")
+
+
+def renameat2_noreplace(src: str | os.PathLike[str], dst: str | os.PathLike[str]) -> None:
+    """Renames a file or directory, atomically, and never over something: FileExistsError instead."""
+    source, destination = os.fsencode(src), os.fsencode(dst)
+    if sys.platform == "darwin":
+        rename = _function("renamex_np")
+        _check("rename without replacing", rename(source, destination, _DARWIN_RENAME_EXCL), src, dst)
+    else:
+        rename = _function("renameat2")
+        status = rename(_AT_FDCWD, source, _AT_FDCWD, destination, _RENAME_NOREPLACE)
+        _check("rename without replacing", status, src, dst)
+
+
+def syncfs(fd: int) -> None:
+    """Makes everything written to the file system of `fd` durable."""
+    _check("syncfs", _function("syncfs")(fd))
+
+
+def ficlone(src_fd: int, dst_fd: int) -> None:
+    """Makes the destination share all of the source's blocks (a reflink): no bytes move."""
+    if sys.platform != "linux":
+        raise Unsupported("reflink")
+    try:
+        fcntl.ioctl(dst_fd, _FICLONE, src_fd)
+    except OSError as error:
+        if error.errno in _LACKING | {errno.EXDEV, errno.EPERM}:
+            raise Unsupported("reflink") from error
+        raise
+
+
+def start_writeback(fd: int, offset: int, length: int) -> None:
+    """Asks for the dirty pages of a range to be written now, and does not wait. Promises nothing."""
+    status = _function("sync_file_range")(
+        fd, ctypes.c_int64(offset), ctypes.c_int64(length), _SYNC_FILE_RANGE_WRITE
+    )
+    _check("sync_file_range", status)
+
+
+def read_lease(fd: int) -> bool:
+    """Whether a read lease was granted: then nobody, in any process, has the file open for writing.
+
+    False where somebody has. `fd` must be open for reading only and the file the caller's own (or the
+    caller capable of leases): PermissionError otherwise. Opening the file for writing then blocks until
+    `release_lease`, so release it soon. The signal that tells of such an opener is turned into one
+    that is ignored by default: SIGIO would end the process.
+    """
+    if sys.platform != "linux":
+        raise Unsupported("lease")
+    try:
+        fcntl.fcntl(fd, fcntl.F_SETSIG, signal.SIGURG)
+        fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_RDLCK)
+    except OSError as error:
+        if error.errno == errno.EAGAIN:
+            return False
+        if error.errno in _LACKING:
+            raise Unsupported("lease") from error
+        raise
+    return True
+
+
+def release_lease(fd: int) -> None:
+    """Gives a read lease back."""
+    if sys.platform != "linux":
+        raise Unsupported("lease")
+    fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+
+
+@cache
+def _function(name: str) -> Callable[..., int]:
+    function = getattr(ctypes.CDLL(None, use_errno=True), name, None)
+    if function is None:
+        raise Unsupported(name)
+    function.restype = ctypes.c_int
+    return function  # type: ignore[no-any-return]
+
+
+def _check(what: str, status: int, *paths: str | os.PathLike[str]) -> None:
+    if status == 0:
+        return
+    number = ctypes.get_errno()
+    if number in _LACKING:
+        raise Unsupported(what)
+    if len(paths) == 2:
+        raise OSError(number, os.strerror(number), str(Path(paths[0])), None, str(Path(paths[1])))
+    raise OSError(number, os.strerror(number))
