@@ -17,6 +17,7 @@ from pathlib import Path
 
 _FICLONE = 0x40049409
 _AT_FDCWD = -100
+_DARWIN_AT_FDCWD = -2
 _RENAME_NOREPLACE = 1
 _DARWIN_RENAME_EXCL = 4
 _SYNC_FILE_RANGE_WRITE = 2
@@ -30,16 +31,26 @@ class Unsupported(OSError):
         super().__init__(errno.ENOTSUP, f"{what} is not supported here")
 
 
-def renameat2_noreplace(src: str | os.PathLike[str], dst: str | os.PathLike[str]) -> None:
+def renameat2_noreplace(
+    src: str | os.PathLike[str],
+    dst: str | os.PathLike[str],
+    *,
+    src_dir_fd: int | None = None,
+    dst_dir_fd: int | None = None,
+) -> None:
     """Renames a file or directory, atomically, and never over something: FileExistsError instead."""
     source, destination = os.fsencode(src), os.fsencode(dst)
-    if sys.platform == "darwin":
-        rename = _function("renamex_np")
-        _check("rename without replacing", rename(source, destination, _DARWIN_RENAME_EXCL), src, dst)
-    else:
-        rename = _function("renameat2")
-        status = rename(_AT_FDCWD, source, _AT_FDCWD, destination, _RENAME_NOREPLACE)
-        _check("rename without replacing", status, src, dst)
+    darwin = sys.platform == "darwin"
+    here = _DARWIN_AT_FDCWD if darwin else _AT_FDCWD
+    rename = _function("renameatx_np" if darwin else "renameat2")
+    status = rename(
+        here if src_dir_fd is None else src_dir_fd,
+        source,
+        here if dst_dir_fd is None else dst_dir_fd,
+        destination,
+        _DARWIN_RENAME_EXCL if darwin else _RENAME_NOREPLACE,
+    )
+    _check("rename without replacing", status, src, dst)
 
 
 def syncfs(fd: int) -> None:
