@@ -1,0 +1,142 @@
+from __future__ import annotations
+
+import itertools
+
+import pytest
+
+from librarian import errors
+from librarian.api.catalog.v1 import catalog_pb2
+from librarian.api.store.v1 import store_pb2
+from transfer_svc.lifecycle import INGEST, IngestEvent, IngestState
+from transfer_svc.outcomes import (
+    Bytes,
+    LiveDataset,
+    PublishOutcome,
+    Step,
+    UploadState,
+    after_asking,
+    after_commit,
+    after_publish,
+    is_permanent,
+    may_split,
+)
+
+CLAIM = Bytes("sha256", b"d" * 32, 5, 1)
+OTHER = Bytes("sha256", b"e" * 32, 5, 1)
+HELD = errors.PathHeldByUpload("held", upload_id="u2")
+TAKEN = errors.PathTaken("taken")
+ALL_ERRORS = [cls("told so") for cls in errors.BY_REASON.values()]
+
+
+@pytest.mark.parametrize(
+    "cls",
+    [
+        errors.Unavailable,
+        errors.DeadlineExceeded,
+        errors.Cancelled,
+        errors.StoreDisabled,
+        errors.StoreIdentity,
+        errors.StoreNotFound,
+        errors.StoreFull,
+        errors.InternalError,
+        errors.MembersIncomplete,
+        errors.PathHeldByUpload,
+        errors.TokenInvalid,
+        errors.RoleMayNot,
+        errors.LibrarianError,
+    ],
+)
+def test_what_may_pass_keeps_the_ingest(cls: type[errors.LibrarianError]) -> None:
+    assert not is_permanent(cls("now"))
+    assert after_commit(UploadState.SEALED, CLAIM, None, cls("now")).step in {Step.RETRY, Step.ASK}
+    assert after_publish(PublishOutcome.REFUSED, "", cls("now")).step is Step.RETRY
+
+
+@pytest.mark.parametrize(
+    "cls",
+    [
+        errors.NothingStaged,
+        errors.ChecksumMismatch,
+        errors.StagedFileChanged,
+        errors.SpecialFile,
+        errors.LinkOutside,
+        errors.Unreadable,
+        errors.KindMismatch,
+        errors.UploadTooLarge,
+        errors.NameTaken,
+        errors.NameIsPrefix,
+        errors.NameNormalisesAlike,
+        errors.UploadNotFound,
+        errors.InvalidInput,
+    ],
+)
+def test_what_is_about_the_bytes_or_the_name_ends_it(cls: type[errors.LibrarianError]) -> None:
+    error = cls("for good")
+    assert is_permanent(error)
+    decision = after_commit(UploadState.UNSPECIFIED, CLAIM, None, error)
+    assert (decision.step, decision.event, decision.error) == (Step.MOVE, IngestEvent.FAIL, error)
+
+
+def test_the_store_can_say_anything() -> None:
+    """Every answer leads somewhere legal, and only a committed upload counts as stored."""
+    for state, error in itertools.product(UploadState, [None, *ALL_ERRORS]):
+        decision = after_commit(state, CLAIM, CLAIM, error)
+        if decision.step is Step.MOVE:
+            assert decision.event is not None
+            INGEST.move(IngestState.COMMITTING, decision.event)
+        held = state in {UploadState.COMMITTED, UploadState.CONFIRMED}
+        assert (decision.event is IngestEvent.STORE) == held, (state, error)
+        if decision.event is IngestEvent.FAIL or decision.step in {Step.RETRY, Step.ASK}:
+            assert decision.error is not None
+
+
+@pytest.mark.parametrize("state", [UploadState.OPEN, UploadState.SEALED, UploadState.VERIFIED])
+def test_still_at_it(state: UploadState) -> None:
+    assert after_commit(state, CLAIM, None, None).step is Step.WAIT
+
+
+def test_a_store_that_holds_other_bytes_than_claimed_is_not_believed() -> None:
+    decision = after_commit(UploadState.COMMITTED, CLAIM, OTHER, None)
+    assert decision.event is IngestEvent.FAIL
+    assert isinstance(decision.error, errors.ChecksumMismatch)
+
+
+@pytest.mark.parametrize("error", [HELD, TAKEN])
+def test_a_taken_path_is_a_question_for_the_catalogue(error: errors.LibrarianError) -> None:
+    assert after_commit(UploadState.FAILED, CLAIM, None, error).step is Step.ASK
+
+
+def test_after_asking() -> None:
+    same = LiveDataset("u9", 1, "sha256", CLAIM.digest)
+    found = after_asking("n", 1, CLAIM, same, TAKEN)
+    assert (found.event, found.dataset_uid) == (IngestEvent.FIND, "u9")
+    assert isinstance(after_asking("n", 2, CLAIM, same, HELD).error, errors.NameTaken)
+    other = LiveDataset("u9", 1, "sha256", OTHER.digest)
+    assert isinstance(after_asking("n", 1, CLAIM, other, TAKEN).error, errors.NameTaken)
+    assert after_asking("n", 1, CLAIM, None, HELD).step is Step.RETRY
+    nobody = after_asking("n", 1, CLAIM, None, TAKEN)
+    assert (nobody.event, nobody.error) == (IngestEvent.FAIL, TAKEN)
+
+
+def test_the_catalogue_can_say_anything() -> None:
+    for outcome, error in itertools.product(PublishOutcome, [None, *ALL_ERRORS]):
+        decision = after_publish(outcome, "u9", error)
+        published = outcome in {PublishOutcome.PUBLISHED, PublishOutcome.ALREADY_THERE}
+        assert (decision.event is IngestEvent.PUBLISH) == published, (outcome, error)
+        if decision.step is Step.MOVE:
+            assert decision.event is not None
+            INGEST.move(IngestState.STORED, decision.event)
+
+
+def test_only_a_batch_can_be_halved() -> None:
+    assert may_split(errors.InvalidInput("one of them"), 2)
+    assert may_split(errors.Exhausted("message too large"), 2)
+    assert not may_split(errors.InvalidInput("this one"), 1)
+    assert not may_split(errors.Unavailable("down"), 500)
+
+
+def test_numbers_are_the_protos() -> None:
+    for state in UploadState:
+        assert store_pb2.UploadState.Name(state) == f"UPLOAD_STATE_{state.name}"
+    for outcome in PublishOutcome:
+        assert catalog_pb2.PublishOutcome.Name(outcome) == f"PUBLISH_OUTCOME_{outcome.name}"
