@@ -19,7 +19,7 @@ from urllib.parse import quote
 
 import psutil
 
-from librarian.errors import InternalError
+from standalone.errors import PostgresFailed
 from standalone.postgres_binaries import choose_launcher, find_binaries
 
 SUPERUSER = "librarian"
@@ -32,10 +32,6 @@ _READY_LINE = 7
 
 # For tests alone: what a crash of the machine would lose is thrown away anyway.
 NOT_DURABLE = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
-
-
-class PostgresFailed(InternalError):
-    reason = "POSTGRES_FAILED"
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,9 +68,18 @@ class EmbeddedPostgres:
         return f"postgresql://{quote(user)}:{quote(secret, safe='')}@/{quote(database)}?host={host}"
 
     def start(self) -> None:
-        """Makes the data directory if there is none, clears what an earlier server left, starts, and
-        returns when connections are accepted. To be called from the main thread: the server stops when
-        the thread that started it ends.
+        """`launch`, then waits until connections are accepted."""
+        self.launch()
+        deadline = time.monotonic() + START_SECONDS
+        while not self.ready():
+            if time.monotonic() > deadline:
+                self.stop()
+                raise self._failure(f"PostgreSQL is not ready after {START_SECONDS:.0f} s")
+            time.sleep(_POLL_SECONDS)
+
+    def launch(self) -> None:
+        """Makes the data directory if there is none, clears what an earlier server left, and starts. To
+        be called from the main thread: the server stops when the thread that started it ends.
         """
         options = self._options
         if not (options.data / "PG_VERSION").exists():
@@ -83,7 +88,15 @@ class EmbeddedPostgres:
         self._own(options.data)
         with options.log.open("ab") as log:
             self._process = self._popen(log)
-        self._wait_until_ready()
+
+    def ready(self) -> bool:
+        """Whether connections are accepted; PostgresFailed, with the end of its log, when it has ended."""
+        process = self._process
+        assert process is not None, "launched first"
+        if process.poll() is not None:
+            raise self._failure("PostgreSQL did not start")
+        lines = _lines(self._options.data / "postmaster.pid")
+        return len(lines) > _READY_LINE and lines[0] == str(process.pid) and lines[_READY_LINE] == "ready"
 
     def stop(self) -> None:
         """Ends sessions, writes everything and stops; kills when that takes longer than a minute."""
@@ -149,21 +162,10 @@ class EmbeddedPostgres:
             cwd=options.data.parent,
         )
 
-    def _wait_until_ready(self) -> None:
-        process = self._process
-        assert process is not None
-        status_file = self._options.data / "postmaster.pid"
-        deadline = time.monotonic() + START_SECONDS
-        while process.poll() is None and time.monotonic() < deadline:
-            lines = _lines(status_file)
-            if len(lines) > _READY_LINE and lines[0] == str(process.pid) and lines[_READY_LINE] == "ready":
-                return
-            time.sleep(_POLL_SECONDS)
-        self.stop()
+    def _failure(self, what: str) -> PostgresFailed:
         tail = self._options.log.read_text(errors="replace").strip().splitlines()[-5:]
-        raise PostgresFailed(
-            f"PostgreSQL did not start; its log ends with: {' | '.join(tail)}",
-            remedy=f"read {self._options.log}",
+        return PostgresFailed(
+            f"{what}; its log ends with: {' | '.join(tail)}", remedy=f"read {self._options.log}"
         )
 
     def _own(self, directory: Path) -> None:

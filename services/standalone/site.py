@@ -1,0 +1,92 @@
+"""One run of a site: from an empty directory to a stopped one."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from standalone.forkserver import Program, fork_server
+from standalone.home import Home
+from standalone.postgres import EmbeddedPostgres, PostgresOptions
+from standalone.site_files import SERVICES, choose_places, site_name
+
+# What the services import only when they run; imported before the fork, it is shared too.
+PRELOADED = (
+    "alembic.command",
+    "alembic.runtime.migration",
+    "asyncpg",
+    "sqlalchemy.dialects.postgresql.asyncpg",
+    "standalone.running",
+)
+# Ours and the client's. The services refuse variables they do not know.
+OWN_VARIABLES = ("LIBRARIAN_HOME", "LIBRARIAN_DATABASE_DSN", "LIBRARIAN_ADDRESS", "LIBRARIAN_TOKEN")
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    home: Path
+    # "": the name it has, or the host's.
+    name: str = ""
+    # None: the last one; 0: any.
+    port: int | None = None
+    # "": the embedded server.
+    database_dsn: str = ""
+    control: int | None = None
+
+
+def run_site(options: Options) -> int:
+    """Returns when the site has been stopped. LibrarianError when it cannot start."""
+    home = Home(options.home)
+    home.make()
+    home.lock()
+    name = site_name(home, options.name)
+    places = choose_places(home, port=options.port)
+    home.tell_holder(places.address)
+    postgres = None if options.database_dsn else embedded(home)
+    try:
+        if postgres is not None:
+            postgres.launch()
+        for variable in OWN_VARIABLES:
+            os.environ.pop(variable, None)
+        _preload([service.module for service in SERVICES])
+        control = fork_server(_programs(home))
+        from standalone.running import Running
+
+        running = Running(home, name, places, postgres, options)
+        return asyncio.run(running.run(control))
+    finally:
+        if postgres is not None:
+            postgres.stop()
+
+
+def embedded(home: Home) -> EmbeddedPostgres:
+    home.secret("postgres.password")
+    return EmbeddedPostgres(
+        PostgresOptions(
+            data=home.postgres,
+            socket_dir=home.run,
+            password_file=home.keys / "postgres.password",
+            log=home.logs / "postgres.log",
+        )
+    )
+
+
+def _programs(home: Home) -> list[Program]:
+    return [
+        Program(
+            name=service.name,
+            module=service.module,
+            argv=("--config", str(home.run / f"{service.name}.toml")),
+            log=home.logs / f"{service.name}.log",
+        )
+        for service in SERVICES
+    ]
+
+
+def _preload(modules: Sequence[str]) -> None:
+    for module in (*modules, *PRELOADED):
+        importlib.import_module(module)
