@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 import stat
 import subprocess
@@ -21,7 +22,7 @@ from standalone.postgres_binaries import Launcher, find_binaries
 
 
 @pytest.fixture
-def home() -> Iterator[Path]:
+def empty_home() -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="lib-t-", dir="/tmp") as name:
         home = Path(name)
         home.chmod(0o700)
@@ -30,15 +31,25 @@ def home() -> Iterator[Path]:
         yield home
 
 
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data directory to copy: making one takes longest."""
+    home = tmp_path_factory.mktemp("made")
+    (home / "password").write_text("not-a-secret")
+    server = EmbeddedPostgres(options(home))
+    server._make_data_directory()
+    return home / "pg"
+
+
+@pytest.fixture
+def home(empty_home: Path, made: Path) -> Path:
+    shutil.copytree(made, empty_home / "pg")
+    return empty_home
+
+
 def options(home: Path, **changes: object) -> PostgresOptions:
-    return PostgresOptions(
-        data=home / "pg",
-        socket_dir=home,
-        password_file=home / "password",
-        log=home / "log",
-        durable=False,
-        **changes,
-    )
+    given = {"socket_dir": home, "log": home / "log", "durable": False, **changes}
+    return PostgresOptions(data=home / "pg", password_file=home / "password", **given)
 
 
 def fetch(dsn: str, statement: str) -> object:
@@ -76,13 +87,13 @@ def test_a_wrong_password_is_refused(home: Path) -> None:
         server.stop()
 
 
-def test_a_half_made_data_directory_is_made_again(home: Path) -> None:
-    (home / "pg.new").mkdir()
-    (home / "pg.new" / "rubbish").write_text("left by a killed initdb")
-    server = EmbeddedPostgres(options(home))
+def test_a_half_made_data_directory_is_made_again(empty_home: Path) -> None:
+    (empty_home / "pg.new").mkdir()
+    (empty_home / "pg.new" / "rubbish").write_text("left by a killed initdb")
+    server = EmbeddedPostgres(options(empty_home))
     server.start()
     server.stop()
-    assert not (home / "pg.new").exists()
+    assert not (empty_home / "pg.new").exists()
 
 
 def test_a_pid_file_naming_a_stranger_does_not_stop_the_start(home: Path) -> None:
@@ -160,14 +171,14 @@ def test_stopping_a_leftover_without_a_data_directory_is_nothing(home: Path) -> 
     stop_leftover(home / "pg")
 
 
-def test_the_programs_of_the_version_that_made_the_data_are_used(home: Path) -> None:
-    newest = find_binaries(home / "pg")
-    (home / "pg").mkdir()
-    (home / "pg" / "PG_VERSION").write_text("16\n")
-    assert find_binaries(home / "pg") != newest
-    (home / "pg" / "PG_VERSION").write_text("9\n")
+def test_the_programs_of_the_version_that_made_the_data_are_used(empty_home: Path) -> None:
+    newest = find_binaries(empty_home / "pg")
+    (empty_home / "pg").mkdir()
+    (empty_home / "pg" / "PG_VERSION").write_text("16\n")
+    assert find_binaries(empty_home / "pg") != newest
+    (empty_home / "pg" / "PG_VERSION").write_text("9\n")
     with pytest.raises(Exception, match="made by PostgreSQL 9"):
-        find_binaries(home / "pg")
+        find_binaries(empty_home / "pg")
 
 
 def test_a_stopped_server_is_stopped_cleanly(home: Path) -> None:
