@@ -1,0 +1,267 @@
+"""Every statement of clients' calls, each for many ingests at once. The workers' are in work_queries."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from asyncpg import Connection
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    DateTime,
+    LargeBinary,
+    SmallInteger,
+    TableValuedAlias,
+    Text,
+    and_,
+    any_,
+    bindparam,
+    column,
+    delete,
+    func,
+    select,
+    true,
+    tuple_,
+    update,
+)
+from sqlalchemy.dialects.postgresql import ARRAY, insert
+from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.types import TypeEngine
+
+from svckit.database import compile_hot
+from transfer_svc.lifecycle import INGEST, IngestEvent, IngestState
+from transfer_svc.tables import ingests
+from transfer_svc.values import INGEST_COLUMNS, Ingest
+
+_VISIBLE = [ingests.c[name] for name in INGEST_COLUMNS]
+
+
+def arrays(**types: TypeEngine[Any] | type[TypeEngine[Any]]) -> TableValuedAlias:
+    """Rows made of parallel arrays, each a parameter by its column's name: one statement, any number."""
+    parameters = [bindparam(name, type_=ARRAY(kind)) for name, kind in types.items()]
+    columns = [column(name, kind) for name, kind in types.items()]
+    return func.unnest(*parameters).table_valued(*columns, name="given").render_derived()
+
+
+def by_id(parameter: str = "ids") -> ColumnElement[bool]:
+    return ingests.c.ingest_id == any_(bindparam(parameter, type_=ARRAY(Text)))
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """Whose ingests a caller may act on: its own, or all; and below its name prefix, a regex."""
+
+    subject: str
+    everyone: bool
+    name_regex: str = ""
+
+    def clause(self) -> ColumnElement[bool]:
+        mine = true() if self.everyone else ingests.c.uploader == self.subject
+        return and_(mine, ingests.c.name.op("~")(self.name_regex)) if self.name_regex else mine
+
+
+_NEW: dict[str, type[TypeEngine[Any]]] = {
+    "ingest_id": Text,
+    "name": Text,
+    "kind": SmallInteger,
+    "size_bytes": BigInteger,
+    "inode_count": BigInteger,
+    "algorithm": Text,
+    "tags_json": Text,
+    "create_time_us": BigInteger,
+    "traceparent": Text,
+}
+_SHARED: dict[str, TypeEngine[Any] | type[TypeEngine[Any]]] = {
+    "state": SmallInteger,
+    "uploader": Text,
+    "token_id": Text,
+    "begin_time": DateTime(timezone=True),
+    "update_time": DateTime(timezone=True),
+    "expire_time": DateTime(timezone=True),
+    "not_before": DateTime(timezone=True),
+    "store": Text,
+    "staging_group": Text,
+}
+_new = arrays(**_NEW)
+_INSERT = (
+    insert(ingests)
+    .from_select(
+        [*_NEW, *_SHARED],
+        select(*_new.c, *[bindparam(f"all_{name}", type_=kind) for name, kind in _SHARED.items()]),
+    )
+    .on_conflict_do_nothing()
+)
+
+
+async def insert_ingests(
+    connection: AsyncConnection,
+    rows: Sequence[Sequence[Any]],
+    *,
+    uploader: str,
+    token_id: str,
+    now: datetime,
+    expire_time: datetime,
+) -> None:
+    """Writes new OPEN ingests down (values in the order of `_NEW`); those that are there stay as they are."""
+    values: dict[str, Any] = dict(zip(_NEW, map(list, zip(*rows, strict=True)), strict=True))
+    values |= {
+        "all_state": INGEST.initial,
+        "all_uploader": uploader,
+        "all_token_id": token_id,
+        "all_begin_time": now,
+        "all_update_time": now,
+        "all_expire_time": expire_time,
+        "all_not_before": expire_time,
+        "all_store": "",
+        "all_staging_group": "",
+    }
+    await connection.execute(_INSERT, values)
+
+
+def _by_id(rows: Iterable[Iterable[Any]]) -> dict[str, Ingest]:
+    return {ingest.ingest_id: ingest for ingest in (Ingest(*row) for row in rows)}
+
+
+_FETCH = select(*_VISIBLE).where(by_id())
+_FETCH_HOT = compile_hot(_FETCH)
+
+
+async def fetch_ingests(connection: AsyncConnection, ids: Sequence[str]) -> dict[str, Ingest]:
+    """The ingests of these ids, inside a transaction."""
+    return _by_id(await connection.execute(_FETCH, {"ids": list(ids)}))
+
+
+async def read_ingests(connection: Connection[Any], ids: Sequence[str]) -> dict[str, Ingest]:
+    """The ingests of these ids, as they are this moment."""
+    return _by_id(await _FETCH_HOT.fetch(connection, ids=list(ids)))
+
+
+_OPEN = ingests.c.state == IngestState.OPEN
+_placed = arrays(ids=Text, stores=Text, groups=Text)
+_PLACE = compile_hot(
+    update(ingests)
+    .values(store=_placed.c.stores, staging_group=_placed.c.groups)
+    .where(ingests.c.ingest_id == _placed.c.ids, _OPEN)
+)
+
+
+async def place_ingests(
+    connection: Connection[Any], ids: Sequence[str], stores: Sequence[str], groups: Sequence[str]
+) -> None:
+    """Notes which store each OPEN ingest is about to be begun on, and by which call."""
+    await _PLACE.fetch(connection, ids=list(ids), stores=list(stores), groups=list(groups))
+
+
+_DISCARD = compile_hot(delete(ingests).where(by_id(), _OPEN))
+
+
+async def discard_ingests(connection: Connection[Any], ids: Sequence[str]) -> None:
+    """Forgets OPEN ingests that never got a place on any store: nothing of them is anywhere."""
+    await _DISCARD.fetch(connection, ids=list(ids))
+
+
+_PROLONG = compile_hot(
+    update(ingests)
+    .values(expire_time=bindparam("until"), not_before=bindparam("until"), update_time=bindparam("now"))
+    .where(by_id(), _OPEN)
+)
+
+
+async def prolong_ingests(
+    connection: Connection[Any], ids: Sequence[str], *, now: datetime, expire_time: datetime
+) -> None:
+    """Puts off the expiry of OPEN ingests that their client goes on with."""
+    await _PROLONG.fetch(connection, ids=list(ids), now=now, until=expire_time)
+
+
+# A worker that holds one of these rows (to expire it, say) loses it: its lease is gone, its write refused.
+_LET_GO = {"lease_owner": None, "lease_until": None, "attempt_count": 0}
+_claimed = arrays(
+    ids=Text, algorithms=Text, digests=LargeBinary, claimed_sizes=BigInteger, member_counts=BigInteger
+)
+
+
+async def commit_ingests(
+    connection: AsyncConnection,
+    owner: Owner,
+    claims: Iterable[tuple[str, str, bytes, int, int]],
+    now: datetime,
+) -> dict[str, Ingest]:
+    """Hands OPEN, placed ingests over to the workers; answers those it did that to."""
+    statement = (
+        update(ingests)
+        .values(
+            state=INGEST.move(IngestState.OPEN, IngestEvent.COMMIT),
+            digest=_claimed.c.digests,
+            claimed_bytes=_claimed.c.claimed_sizes,
+            member_count=_claimed.c.member_counts,
+            update_time=now,
+            not_before=now,
+            **_LET_GO,
+        )
+        .where(
+            ingests.c.ingest_id == _claimed.c.ids,
+            ingests.c.algorithm == _claimed.c.algorithms,
+            ingests.c.store != "",
+            _OPEN,
+            owner.clause(),
+        )
+        .returning(*_VISIBLE)
+    )
+    columns = [list(values) for values in zip(*claims, strict=True)]
+    names = ("ids", "algorithms", "digests", "claimed_sizes", "member_counts")
+    return _by_id(await connection.execute(statement, dict(zip(names, columns, strict=True))))
+
+
+async def abort_ingests(
+    connection: AsyncConnection, owner: Owner, ids: Sequence[str], now: datetime
+) -> dict[str, Ingest]:
+    """Gives OPEN ingests up; workers will have the store clear its side. Answers those it did that to."""
+    statement = (
+        update(ingests)
+        .values(
+            state=INGEST.move(IngestState.OPEN, IngestEvent.ABORT),
+            update_time=now,
+            not_before=now,
+            # Never placed: no store knows of it.
+            settled=ingests.c.store == "",
+            **_LET_GO,
+        )
+        .where(by_id(), _OPEN, owner.clause())
+        .returning(*_VISIBLE)
+    )
+    return _by_id(await connection.execute(statement, {"ids": list(ids)}))
+
+
+async def list_ingests(
+    connection: AsyncConnection,
+    owner: Owner,
+    *,
+    states: Sequence[int],
+    after: tuple[datetime, str] | None,
+    limit: int,
+) -> list[Ingest]:
+    """A page of ingests, newest first, after the (begin_time, ingest_id) of the last one sent."""
+    key = tuple_(ingests.c.begin_time, ingests.c.ingest_id)
+    statement = (
+        select(*_VISIBLE)
+        .where(
+            owner.clause(),
+            ingests.c.state.in_(states) if states else true(),
+            key < tuple_(*after) if after else true(),
+        )
+        .order_by(ingests.c.begin_time.desc(), ingests.c.ingest_id.desc())
+        .limit(limit)
+    )
+    return [Ingest(*row) for row in await connection.execute(statement)]
+
+
+_NOTIFY = select(func.pg_notify(bindparam("channel"), ""))
+
+
+async def call_workers(connection: AsyncConnection, channel: str) -> None:
+    """Wakes the workers once this transaction is committed. A hint: they look by themselves, too."""
+    await connection.execute(_NOTIFY, {"channel": channel})
