@@ -24,6 +24,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         port=arguments.port,
         database_dsn=os.environ.get("LIBRARIAN_DATABASE_DSN", ""),
         control=arguments.control_fd,
+        throwaway=arguments.throwaway,
     )
     try:
         return run_site(options)
@@ -48,6 +49,8 @@ def _parser() -> argparse.ArgumentParser:
     # For programs that start a site: one JSON line is written here when it is ready or has failed, and
     # the site stops when the other end is closed, however that came about.
     parser.add_argument("--control-fd", type=int, default=None, help=argparse.SUPPRESS)
+    # For tests: what a crash of the machine would lose may be lost.
+    parser.add_argument("--throwaway", action="store_true", help=argparse.SUPPRESS)
     return parser
 
 

@@ -31,12 +31,15 @@ _PR_SET_NAME = 15
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """What one child runs: `main(argv)` of a module, its output appended to a log."""
+    """What one child runs: `main(argv)` of a module, its output appended to a log. It writes its pid to
+    a file, for people who want to look at it, or to kill it.
+    """
 
     name: str
     module: str
     argv: tuple[str, ...]
     log: Path
+    pid_file: Path
 
 
 def fork_server(programs: Sequence[Program]) -> socket.socket:
@@ -120,6 +123,7 @@ class _ForkServer:
             os.dup2(source, target)
         os.close(log)
         os.close(null)
+        program.pid_file.write_text(f"{os.getpid()}\n")
         module = importlib.import_module(program.module)
         _end_with(lambda: module.main(list(program.argv)))
 

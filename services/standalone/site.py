@@ -35,7 +35,10 @@ class Options:
     port: int | None = None
     # "": the embedded server.
     database_dsn: str = ""
+    # A socket to tell readiness on, and to stop by when its other end is closed.
     control: int | None = None
+    # For tests: PostgreSQL may lose what a crash of the machine would lose.
+    throwaway: bool = False
 
 
 def run_site(options: Options) -> int:
@@ -46,7 +49,7 @@ def run_site(options: Options) -> int:
     name = site_name(home, options.name)
     places = choose_places(home, port=options.port)
     home.tell_holder(places.address)
-    postgres = None if options.database_dsn else embedded(home)
+    postgres = None if options.database_dsn else embedded(home, durable=not options.throwaway)
     try:
         if postgres is not None:
             postgres.launch()
@@ -63,7 +66,7 @@ def run_site(options: Options) -> int:
             postgres.stop()
 
 
-def embedded(home: Home) -> EmbeddedPostgres:
+def embedded(home: Home, *, durable: bool) -> EmbeddedPostgres:
     home.secret("postgres.password")
     return EmbeddedPostgres(
         PostgresOptions(
@@ -71,6 +74,7 @@ def embedded(home: Home) -> EmbeddedPostgres:
             socket_dir=home.run,
             password_file=home.keys / "postgres.password",
             log=home.logs / "postgres.log",
+            durable=durable,
         )
     )
 
@@ -82,6 +86,7 @@ def _programs(home: Home) -> list[Program]:
             module=service.module,
             argv=("--config", str(home.run / f"{service.name}.toml")),
             log=home.logs / f"{service.name}.log",
+            pid_file=home.run / f"{service.name}.pid",
         )
         for service in SERVICES
     ]

@@ -69,6 +69,7 @@ def test_services_stop_in_order_and_their_output_is_logged(site: FakeSite) -> No
     assert stopped_in_order(site.directory) == ["door", "cellar"]
     assert all(gone(pid) for pid in pids)
     assert (site.directory / "door.log").read_text() == "door says hello\n"
+    assert [int((site.directory / f"{name}.pid").read_text()) for name in ("door", "cellar")] == pids
 
 
 def test_a_killed_service_is_started_again_and_that_is_said(site: FakeSite) -> None:
