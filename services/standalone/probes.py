@@ -22,13 +22,13 @@ async def rpc_serving(address: str) -> bool:
         return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
 
 
-async def metrics_answer(socket_path: str) -> bool:
-    """The metrics page on a unix socket: for a process that serves no calls."""
+async def healthz_serving(socket_path: str) -> bool:
+    """Asks /healthz on the unix socket of the metrics: for a process that serves no calls."""
     try:
         async with asyncio.timeout(PROBE_SECONDS):
             reader, writer = await asyncio.open_unix_connection(socket_path)
             try:
-                writer.write(b"GET /metrics HTTP/1.0\r\nHost: localhost\r\n\r\n")
+                writer.write(b"GET /healthz HTTP/1.0\r\nHost: localhost\r\n\r\n")
                 status = await reader.readline()
             finally:
                 writer.close()

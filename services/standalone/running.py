@@ -141,7 +141,7 @@ class Running:
         if service.serves_rpc:
             ready = partial(probes.rpc_serving, self._places.listen(service.name))
         else:
-            ready = partial(probes.metrics_answer, self._places.metrics(service.name).removeprefix("unix:"))
+            ready = partial(probes.healthz_serving, self._places.metrics(service.name).removeprefix("unix:"))
         return Watched(service.name, ready, self._home.logs / f"{service.name}.log")
 
 

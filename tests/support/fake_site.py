@@ -39,7 +39,12 @@ async def run(control: socket.socket, directory: Path) -> None:
     children = Children(control)
     await children.open()
     watched = [
-        Watched(name, lambda name=name: answers(directory / f"{name}.sock"), directory / f"{name}.log")
+        Watched(
+            name,
+            lambda name=name: answers(directory / f"{name}.sock"),
+            directory / f"{name}.log",
+            directory / f"{name}.pid",
+        )
         for name in NAMES
     ]
     supervisor = Supervisor(watched, children, say=say)
@@ -66,7 +71,13 @@ def main() -> None:
     directory = Path(sys.argv[1])
     supervisor_module.STOP_SECONDS = 1.0
     programs = [
-        Program(name, "support.fake_service", (str(directory), name), directory / f"{name}.log")
+        Program(
+            name,
+            "support.fake_service",
+            (str(directory), name),
+            directory / f"{name}.log",
+            directory / f"{name}.pid",
+        )
         for name in NAMES
     ]
     asyncio.run(run(fork_server(programs), directory))
