@@ -20,6 +20,7 @@ from librarian.filehash import (
     Progress,
     check_unchanged,
     hash_descriptor,
+    hash_entry,
     members_of,
     source_changed,
 )
@@ -76,17 +77,22 @@ def copy_tree(
     *,
     threads: int | None = None,
     progress: Progress | None = None,
+    keep_complete: bool = False,
 ) -> list[Member]:
     """Copies a walked tree into the directory `destination` (made where missing) with all cores.
 
     Answers the members as copied, in path order. Files that are there are written anew, so an
-    interrupted copy is simply done again. Raises as `copy_and_hash`.
+    interrupted copy is simply done again; with `keep_complete` those whose size and mtime say that they
+    were copied to the end stay (a copy gets its mtime last), and only their source is read. Raises as
+    `copy_and_hash`.
     """
     root, target = os.fspath(tree.root), os.fspath(destination)
     _make_layout(tree, target)
 
     def work(entry: TreeEntry, *, alone: bool) -> Checksum:
         source = f"{root}/{entry.path}"
+        if keep_complete and is_complete_copy(f"{target}/{entry.path}", entry):
+            return hash_entry(source, entry, algorithm, progress, alone=alone)
         result = copy_and_hash(
             source,
             f"{target}/{entry.path}",
@@ -100,6 +106,18 @@ def copy_tree(
         return result.checksum
 
     return members_of(tree, spread(list(tree.files()), work, threads=threads))
+
+
+def is_complete_copy(path: str, entry: TreeEntry) -> bool:
+    """Whether `path` has the size and mtime that only a finished copy of the entry has."""
+    try:
+        status = os.lstat(path)
+    except FileNotFoundError:
+        return False
+    return stat.S_ISREG(status.st_mode) and (status.st_size, status.st_mtime_ns) == (
+        entry.size_bytes,
+        entry.mtime_ns,
+    )
 
 
 def _make_layout(tree: Tree, target: str) -> None:

@@ -81,7 +81,7 @@ def hash_walked(
     root = os.fspath(tree.root)
 
     def work(entry: TreeEntry, *, alone: bool) -> Checksum:
-        return _hash_entry(root, entry, algorithm, progress, alone=alone)
+        return hash_entry(f"{root}/{entry.path}", entry, algorithm, progress, alone=alone)
 
     return members_of(tree, spread(list(tree.files()), work, threads=threads))
 
@@ -142,10 +142,10 @@ def source_changed(name: str) -> SourceChanged:
     return SourceChanged(f"{shown!r} changed while it was read", path=shown)
 
 
-def _hash_entry(
-    root: str, entry: TreeEntry, algorithm: str, progress: Progress | None, *, alone: bool
+def hash_entry(
+    name: str, entry: TreeEntry, algorithm: str, progress: Progress | None, *, alone: bool
 ) -> Checksum:
-    name = f"{root}/{entry.path}"
+    """Of the file `name`, which must still be the one that was looked at: SOURCE_CHANGED otherwise."""
     with _opened(name) as (fd, _):
         checksum, size = hash_descriptor(fd, algorithm, name=name, progress=progress, alone=alone)
         after = os.fstat(fd)

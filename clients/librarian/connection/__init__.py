@@ -1,0 +1,1 @@
+"""Which site to talk to, and the channels to it."""

@@ -1,0 +1,1 @@
+"""Bringing new datasets in: measure, begin, stage by the best way there is, commit, wait."""
