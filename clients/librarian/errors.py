@@ -164,6 +164,15 @@ class InvalidStore(InvalidInput):
     reason = "INVALID_STORE"
 
 
+class InvalidConfig(InvalidInput):
+    reason = "INVALID_CONFIG"
+    default_remedy = "correct the key named, in the configuration file or the environment"
+
+
+class SignatureInvalid(InvalidInput):
+    reason = "SIGNATURE_INVALID"
+
+
 # --- NOT_FOUND
 
 
@@ -330,6 +339,11 @@ class OffsetMismatch(Refused):
 
 class StaleLease(Refused):
     reason = "STALE_LEASE"
+
+
+class SchemaOutdated(Refused):
+    reason = "SCHEMA_OUTDATED"
+    default_remedy = 'start the service once with database.migrate = "auto", or as a role that may migrate'
 
 
 class AlreadyRunning(Refused):

@@ -1,0 +1,93 @@
+"""NOTIFY as a hint: wakes those who would otherwise look again only when their timer ends."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import asyncpg
+
+from librarian.errors import Unavailable
+from svckit.database import connect
+
+_RECONNECT_SECONDS = 2.0
+
+
+class Bell:
+    """Rings at each NOTIFY, and after a lost connection, during which one may have been missed.
+
+    Take `mark()`, look into the database, then `wait(mark)`: what happened in between is not missed.
+    """
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._next = asyncio.Event()
+
+    def ring(self) -> None:
+        self._count += 1
+        rung, self._next = self._next, asyncio.Event()
+        rung.set()
+
+    def mark(self) -> int:
+        return self._count
+
+    async def wait(self, mark: int, seconds: float) -> bool:
+        """Whether it rang since `mark` was taken; waits for it at most `seconds`."""
+        if self._count != mark:
+            return True
+        try:
+            await asyncio.wait_for(self._next.wait(), seconds)
+        except TimeoutError:
+            return False
+        return True
+
+
+@asynccontextmanager
+async def listening(
+    dsn: str, channel: str, *, application_name: str, reconnect_seconds: float = _RECONNECT_SECONDS
+) -> AsyncIterator[Bell]:
+    """A bell for `channel` (names are shared by the whole database: begin them with the schema's), on a
+    connection of its own that is made again whenever it breaks.
+    """
+    bell = Bell()
+    task = asyncio.create_task(_listen(bell, dsn, channel, application_name, reconnect_seconds))
+    try:
+        yield bell
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def _listen(
+    bell: Bell, dsn: str, channel: str, application_name: str, reconnect_seconds: float
+) -> None:
+    while True:
+        try:
+            connection = await connect(dsn, schema="pg_catalog", application_name=application_name)
+        except Unavailable:
+            await asyncio.sleep(reconnect_seconds)
+            continue
+        await _pass_on(connection, channel, bell)
+
+
+async def _pass_on(connection: asyncpg.Connection[Any], channel: str, bell: Bell) -> None:
+    """Until the connection is lost."""
+    lost = asyncio.Event()
+    try:
+        connection.add_termination_listener(lambda *_: lost.set())
+        await connection.add_listener(channel, lambda *_: bell.ring())
+        bell.ring()
+        await lost.wait()
+    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
+        lost.set()
+    finally:
+        connection.terminate()
+
+
+async def notify(connection: Any, channel: str) -> None:
+    """Rings the bells of `channel` when this transaction commits. `connection`: a SQLAlchemy one."""
+    from sqlalchemy import func, select
+
+    await connection.execute(select(func.pg_notify(channel, "")))

@@ -1,0 +1,218 @@
+"""From settings to a served process: start, supervise, and stop in order.
+
+SIGTERM: NOT_SERVING -> a short drain while calls are still taken -> no new calls, those under way end ->
+background tasks are cancelled -> what `build` opened is closed -> spans are flushed -> exit 0.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import signal
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import grpc
+import uvloop
+
+from librarian.errors import InvalidConfig, LibrarianError
+from svckit.auth import Verifier
+from svckit.clock import Clock, Ids, SystemClock, SystemIds
+from svckit.doors import Door, ServicerRegistration
+from svckit.exposition import exposing
+from svckit.faults import Faults, faults_of
+from svckit.guard import Authenticator, Guard, service_tokens
+from svckit.settings import Settings, WrongSettings, load_settings
+from svckit.telemetry import Logger, Metrics, configure_logging, get_logger
+from svckit.tracing import Tracing
+
+__all__ = ["Build", "Door", "Runtime", "ServicerRegistration", "main", "run_service", "serving"]
+
+
+class Runtime:
+    """What a service is given: its inputs, and the means to open doors and run tasks beside them."""
+
+    def __init__(
+        self,
+        name: str,
+        settings: Settings,
+        *,
+        clock: Clock | None = None,
+        ids: Ids | None = None,
+        faults: Faults | None = None,
+        tracing: Tracing | None = None,
+    ) -> None:
+        self.name = name
+        self.settings = settings
+        self.clock = clock or SystemClock()
+        self.ids = ids or SystemIds()
+        self.faults = faults or faults_of(settings.faults.file, name)
+        self.logger: Logger = get_logger(name)
+        self.metrics = Metrics()
+        self.tracing = tracing or Tracing.open(settings.telemetry, service=name, site=settings.site.name)
+        # Set when a stop begins: long polls and watches end themselves then.
+        self.stopping = asyncio.Event()
+        self.doors: list[Door] = []
+        # The main door's address once bound, and that of /metrics; "" where there is none.
+        self.address = ""
+        self.metrics_address = ""
+        self.failure: BaseException | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._on_serving: list[Callable[[], Awaitable[None]]] = []
+
+    def open_door(
+        self,
+        name: str,
+        listen: str,
+        *,
+        authenticate: Authenticator,
+        credentials: grpc.ServerCredentials | None = None,
+    ) -> Door:
+        """Another port, with its own way to tell who is calling. Bound at once; add servicers to it
+        before `build` yields.
+        """
+        guard = Guard(
+            authenticate=authenticate,
+            metrics=self.metrics,
+            tracing=self.tracing,
+            ids=self.ids,
+            logger=self.logger,
+            unary_seconds=self.settings.server.unary_seconds,
+        )
+        door = Door(name, listen, guard, self.settings.server, credentials=credentials)
+        self.doors.append(door)
+        return door
+
+    def spawn(self, name: str, work: Coroutine[Any, Any, None]) -> None:
+        """Run `work` beside the doors, until it ends or the service stops, when it is cancelled. One that
+        raises stops the service: a process half of which is dead must not look alive.
+        """
+        task = asyncio.create_task(work, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._task_ended)
+
+    def on_serving(self, action: Callable[[], Awaitable[None]]) -> None:
+        """Await `action` once all doors serve."""
+        self._on_serving.append(action)
+
+    async def start_doors(self) -> None:
+        for door in self.doors:
+            await door.start()
+        for action in self._on_serving:
+            await action()
+        addresses = {door.name: door.address for door in self.doors}
+        self.logger.info("service_serving", addresses=addresses, metrics=self.metrics_address)
+
+    async def stop_doors(self) -> None:
+        """Ends calls as the settings of the server say."""
+        server = self.settings.server
+        self.stopping.set()
+        for door in self.doors:
+            await door.refuse_probes()
+        if self.doors and self.failure is None:
+            await asyncio.sleep(server.drain_seconds)
+        await asyncio.gather(*(door.stop(server.grace_seconds) for door in self.doors))
+
+    async def stop_tasks(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def _task_ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if task.cancelled() or task.exception() is None:
+            return
+        self.failure = self.failure or task.exception()
+        self.logger.critical("background_task_died", task=task.get_name(), exc_info=task.exception())
+        self.stopping.set()
+
+
+# Opens what a service needs, yields what it serves, closes it again.
+Build = Callable[[Runtime], AbstractAsyncContextManager[Sequence[ServicerRegistration]]]
+
+
+@asynccontextmanager
+async def serving(runtime: Runtime, build: Build) -> AsyncIterator[Runtime]:
+    """The service runs inside; leaving stops it in order. For tests, and for `run_service`."""
+    section = getattr(runtime.settings, runtime.name)
+    # The gateway's only door is the one it opens itself.
+    listen = "" if runtime.name == "gateway" else getattr(section, "listen", "")
+    try:
+        async with build(runtime) as registrations:
+            if listen:
+                door = runtime.open_door(runtime.name, listen, authenticate=_service_authenticator(runtime))
+                runtime.address = door.address
+                for registration in registrations:
+                    door.add(registration)
+            elif registrations:
+                raise InvalidConfig(f"config: {runtime.name}.listen is not set", key=f"{runtime.name}.listen")
+            async with exposing(
+                section.metrics_listen, runtime.metrics.registry, lambda: not runtime.stopping.is_set()
+            ) as runtime.metrics_address:
+                try:
+                    await runtime.start_doors()
+                    yield runtime
+                finally:
+                    await runtime.stop_doors()
+                    await runtime.stop_tasks()
+    finally:
+        await runtime.tracing.close()
+
+
+def run_service(name: str, settings: Settings, build: Build) -> int:
+    """Serve until SIGTERM or SIGINT. The exit code: 0 stopped as asked, 1 something died or could not
+    start.
+    """
+    configure_logging(settings.telemetry)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(_serve_until_told(name, settings, build))
+
+
+def main(name: str, build: Build, argv: Sequence[str] | None = None) -> int:
+    """`python -m <service>`: as `run_service`, with the settings of the command line. 2: wrong settings."""
+    try:
+        settings = load_settings(argv)
+    except WrongSettings as error:
+        print(f"{error.message}\n{error.remedy}", file=sys.stderr)  # noqa: T201 - no log before settings
+        return 2
+    return run_service(name, settings, build)
+
+
+async def _serve_until_told(name: str, settings: Settings, build: Build) -> int:
+    loop = asyncio.get_running_loop()
+    told = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, told.set)
+    logger = get_logger(name)
+    try:
+        async with serving(Runtime(name, settings), build) as runtime:
+            # What is imported by now stays for good: no collection need look at it again.
+            gc.collect()
+            gc.freeze()
+            await _first(told, runtime.stopping)
+            logger.info("service_stopping")
+    except LibrarianError as error:
+        what = {"reason": error.reason, "message": error.message, "remedy": error.remedy}
+        logger.error("service_failed", **what)  # noqa: TRY400 - it says all; a traceback would bury it
+        return 1
+    logger.info("service_stopped")
+    return 0 if runtime.failure is None else 1
+
+
+async def _first(*events: asyncio.Event) -> None:
+    waits = [asyncio.ensure_future(event.wait()) for event in events]
+    try:
+        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for wait in waits:
+            wait.cancel()
+
+
+def _service_authenticator(runtime: Runtime) -> Authenticator:
+    keys_dir = runtime.settings.auth.keys_dir
+    if not keys_dir:
+        raise InvalidConfig("config: auth.keys_dir is not set", key="auth.keys_dir")
+    return service_tokens(Verifier.load(Path(keys_dir), runtime.name, clock=runtime.clock))
