@@ -39,12 +39,7 @@ async def run(control: socket.socket, directory: Path) -> None:
     children = Children(control)
     await children.open()
     watched = [
-        Watched(
-            name,
-            lambda name=name: answers(directory / f"{name}.sock"),
-            directory / f"{name}.log",
-            directory / f"{name}.pid",
-        )
+        Watched(name, lambda name=name: answers(directory / f"{name}.sock"), directory / f"{name}.log")
         for name in NAMES
     ]
     supervisor = Supervisor(watched, children, say=say)
