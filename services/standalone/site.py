@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import importlib
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,14 +15,11 @@ from standalone.site_files import SERVICES, choose_places, site_name
 
 # What the services import only when they run; imported before the fork, it is shared too.
 PRELOADED = (
-    "alembic.command",
-    "alembic.runtime.migration",
+    "aiohttp.web",
     "asyncpg",
     "sqlalchemy.dialects.postgresql.asyncpg",
     "standalone.running",
 )
-# Ours and the client's. The services refuse variables they do not know.
-OWN_VARIABLES = ("LIBRARIAN_HOME", "LIBRARIAN_DATABASE_DSN", "LIBRARIAN_ADDRESS", "LIBRARIAN_TOKEN")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +49,6 @@ def run_site(options: Options) -> int:
     try:
         if postgres is not None:
             postgres.launch()
-        for variable in OWN_VARIABLES:
-            os.environ.pop(variable, None)
         _preload([service.module for service in SERVICES])
         control = fork_server(_programs(home))
         from standalone.running import Running

@@ -6,8 +6,9 @@ import asyncpg
 import pytest
 from support.postgres import PostgresServer, run_blocking
 
-from standalone.databases import SCHEMAS, _with_login, make_database, make_logins
+from standalone.databases import SCHEMAS, make_database, make_logins
 from standalone.errors import DatabaseRefused
+from svckit.provision import ServiceRole, dsn_of
 
 PASSWORDS = {schema: f"pw '{schema}\" %/@" for schema in SCHEMAS}
 
@@ -64,7 +65,7 @@ async def test_a_user_who_may_make_logins_but_is_no_superuser(
     owner = f"{database}_owner"
     await run(database_dsn, f"CREATE ROLE {owner} LOGIN CREATEROLE PASSWORD 'x'")
     await run(database_dsn, f"ALTER DATABASE {database} OWNER TO {owner}")
-    owner_dsn = _with_login(database_dsn, owner, "x")
+    owner_dsn = dsn_of(database_dsn, ServiceRole("", owner, "x"))
     try:
         made = await make_logins(owner_dsn, PASSWORDS)
         assert await make_logins(owner_dsn, PASSWORDS) == made
@@ -82,7 +83,7 @@ async def test_the_sites_database_is_closed_to_other_logins(
     database = str(await run(database_dsn, "SELECT current_database()"))
     await make_database(postgres.dsn, database)
     await run(postgres.dsn, f"CREATE ROLE {database}_stranger LOGIN PASSWORD 'x'")
-    stranger = _with_login(database_dsn, f"{database}_stranger", "x")
+    stranger = dsn_of(database_dsn, ServiceRole("", f"{database}_stranger", "x"))
     try:
         with pytest.raises(asyncpg.InsufficientPrivilegeError):
             await run(stranger, "SELECT 1")
