@@ -1,0 +1,225 @@
+"""Datasets and members as they are told to clients."""
+
+from __future__ import annotations
+
+from functools import cache, lru_cache
+
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Integer,
+    SmallInteger,
+    Text,
+    all_,
+    any_,
+    bindparam,
+    exists,
+    literal_column,
+    select,
+    tuple_,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+
+from catalog_svc.filters import Listing, Names, Order, Shape
+from catalog_svc.lifecycle import ReplicaState
+from catalog_svc.tables import datasets, members, replicas
+from svckit.database import HotStatement, compile_hot
+
+from .kit import UID, Bare, Rows, array, as_text, is_live
+
+# In the order that `messages.fill_dataset` takes them.
+DATASET = (
+    as_text(datasets.c.uid).label("uid_text"),
+    datasets.c.name,
+    datasets.c.kind,
+    datasets.c.digest_algorithm,
+    datasets.c.digest,
+    datasets.c.size_bytes,
+    datasets.c.member_count,
+    datasets.c.uploader,
+    datasets.c.site,
+    datasets.c.create_time_us,
+    datasets.c.publish_time_us,
+    datasets.c.tags,
+    datasets.c.state,
+    datasets.c.origin,
+    datasets.c.traceparent,
+)
+# In the order that `messages.fill_replica` takes them.
+REPLICA = (
+    replicas.c.store,
+    replicas.c.state,
+    replicas.c.state_reason,
+    replicas.c.verify_time_us,
+    replicas.c.update_time_us,
+)
+MEMBER = (
+    members.c.path,
+    members.c.kind,
+    members.c.size_bytes,
+    members.c.checksum_algorithm,
+    members.c.checksum,
+    members.c.link_target,
+    members.c.mode,
+    members.c.mtime_ns,
+)
+
+
+@cache
+def _with_replicas(*, by_name: bool) -> HotStatement:
+    wanted = (
+        (datasets.c.name == bindparam("name", type_=Text)) & is_live
+        if by_name
+        else datasets.c.uid == bindparam("uid", type_=UID)
+    )
+    joined = datasets.outerjoin(replicas, replicas.c.dataset_uid == datasets.c.uid)
+    return compile_hot(
+        select(*DATASET, *REPLICA).select_from(joined).where(wanted).order_by(replicas.c.store)
+    )
+
+
+async def live_by_name(connection: Bare, name: str) -> Rows:
+    """The live dataset of this name, a row for each replica (one with nulls where there is none)."""
+    return await _with_replicas(by_name=True).fetch(connection, name=name)
+
+
+async def by_uid(connection: Bare, uid: str) -> Rows:
+    """The dataset of this uid, live or not; rows as above."""
+    return await _with_replicas(by_name=False).fetch(connection, uid=uid)
+
+
+@cache
+def _live_among() -> HotStatement:
+    wanted = (datasets.c.name == any_(array("names", Text()))) | (datasets.c.uid == any_(array("uids", UID)))
+    return compile_hot(select(*DATASET).where(wanted, is_live))
+
+
+async def live_among(connection: Bare, names: list[str], uids: list[str]) -> Rows:
+    """The live datasets among these names and uids."""
+    return await _live_among().fetch(connection, names=names, uids=uids)
+
+
+@cache
+def _replicas_of() -> HotStatement:
+    wanted = replicas.c.dataset_uid == any_(array("uids", UID))
+    return compile_hot(
+        select(as_text(replicas.c.dataset_uid), *REPLICA).where(wanted).order_by(replicas.c.store)
+    )
+
+
+async def replicas_of(connection: Bare, uids: list[str]) -> Rows:
+    """Every replica of these datasets, with the dataset's uid before it."""
+    return await _replicas_of().fetch(connection, uids=uids)
+
+
+def _has_replica(condition: ColumnElement[bool]) -> ColumnElement[bool]:
+    return exists().where(replicas.c.dataset_uid == datasets.c.uid, condition)
+
+
+def _available_on(store: str) -> ColumnElement[bool]:
+    available = replicas.c.state == literal_column(str(ReplicaState.AVAILABLE.value))
+    return _has_replica((replicas.c.store == bindparam(store, type_=Text)) & available)
+
+
+# By the names of `filters.Listing.values`.
+_CONDITIONS: dict[str, ColumnElement[bool]] = {
+    "uploader": datasets.c.uploader == bindparam("uploader", type_=Text),
+    "tags_equal": datasets.c.tags.op("@>")(bindparam("tags_equal", type_=JSONB)),
+    "tags_present": datasets.c.tags.op("?&")(array("tags_present", Text())),
+    "min_size_bytes": datasets.c.size_bytes >= bindparam("min_size_bytes", type_=BigInteger),
+    "max_size_bytes": datasets.c.size_bytes <= bindparam("max_size_bytes", type_=BigInteger),
+    "after": datasets.c.create_time_us >= bindparam("after", type_=BigInteger),
+    "before": datasets.c.create_time_us < bindparam("before", type_=BigInteger),
+    "has_store": _available_on("has_store"),
+    "lacks_store": ~_available_on("lacks_store"),
+    "has_replica_state": _has_replica(replicas.c.state == bindparam("has_replica_state", type_=SmallInteger)),
+}
+
+
+@lru_cache(maxsize=256)
+def _list_datasets(shape: Shape) -> HotStatement:
+    conditions = [is_live, *_name_conditions(shape), *(_CONDITIONS[name] for name in sorted(shape.others))]
+    keys = (datasets.c.create_time_us, datasets.c.uid)
+    last = (bindparam("last_time", type_=BigInteger), bindparam("last_uid", type_=UID))
+    order: tuple[ColumnElement[object], ...]
+    if shape.order is Order.NAME:
+        order = (datasets.c.name,)
+    elif shape.order is Order.CREATE_TIME:
+        order = keys
+        conditions += [tuple_(*keys) > tuple_(*last)] if shape.resumed else []
+    else:
+        order = tuple(key.desc() for key in keys)
+        conditions += [tuple_(*keys) < tuple_(*last)] if shape.resumed else []
+    statement = select(*DATASET).where(*conditions).order_by(*order)
+    return compile_hot(statement.limit(bindparam("row_limit", type_=Integer)))
+
+
+def _name_conditions(shape: Shape) -> list[ColumnElement[bool]]:
+    conditions: list[ColumnElement[bool]] = []
+    low = bindparam("low", type_=Text)
+    if shape.low:
+        exclusive = shape.resumed and shape.order is Order.NAME
+        conditions.append(datasets.c.name > low if exclusive else datasets.c.name >= low)
+    if shape.high:
+        conditions.append(datasets.c.name < bindparam("high", type_=Text))
+    if shape.regexes:
+        conditions.append(datasets.c.name.op("~")(all_(array("regexes", Text()))))
+    return conditions
+
+
+async def list_datasets(connection: Bare, listing: Listing, limit: int) -> Rows:
+    """The next `limit` live datasets of a listing.
+
+    Where no index order serves all conditions, the plan must suit the values: a prefix of ten names
+    and one of a million call for different ones, and PostgreSQL would settle for one plan after five.
+    """
+    statement = _list_datasets(listing.shape)
+    if listing.shape.served_by_index:
+        return await statement.fetch(connection, row_limit=limit, **listing.values)
+    async with connection.transaction(readonly=True):
+        await connection.execute("SET LOCAL plan_cache_mode = force_custom_plan")
+        return await statement.fetch(connection, row_limit=limit, **listing.values)
+
+
+@cache
+def _name_of() -> HotStatement:
+    return compile_hot(select(datasets.c.name).where(datasets.c.uid == bindparam("uid", type_=UID)))
+
+
+async def name_of(connection: Bare, uid: str) -> str | None:
+    """The name of a dataset, live or not; None where there is none."""
+    row = await _name_of().fetchrow(connection, uid=uid)
+    return None if row is None else str(row[0])
+
+
+@cache
+def _list_members(*, ranged: bool, high: bool, globbed: bool) -> HotStatement:
+    path = members.c.path
+    conditions = [
+        members.c.dataset_uid == bindparam("uid", type_=UID),
+        path > bindparam("last", type_=Text),
+    ]
+    if ranged:
+        conditions.append(path >= bindparam("low", type_=Text))
+    if high:
+        conditions.append(path < bindparam("high", type_=Text))
+    if globbed:
+        conditions.append(path.op("~")(all_(array("regexes", Text()))))
+    statement = select(*MEMBER).where(*conditions).order_by(path)
+    return compile_hot(statement.limit(bindparam("row_limit", type_=Integer)))
+
+
+async def list_members(connection: Bare, uid: str, paths: Names, last: str, limit: int) -> Rows:
+    """The next `limit` members of a dataset after the path `last` ("" from the beginning)."""
+    statement = _list_members(
+        ranged=bool(paths.low), high=paths.high is not None, globbed=bool(paths.regexes)
+    )
+    return await statement.fetch(
+        connection,
+        uid=uid,
+        last=last,
+        low=paths.low,
+        high=paths.high,
+        regexes=list(paths.regexes),
+        row_limit=limit,
+    )
