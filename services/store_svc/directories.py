@@ -86,9 +86,13 @@ def lstat(name: str, *, at: int) -> os.stat_result | None:
         raise
 
 
+def names_in(fd: int) -> list[str]:
+    return os.listdir(fd)
+
+
 def stands_exactly(name: str, *, at: int) -> bool:
     """Whether an entry of just this spelling is there: a file system without case answers to others too."""
-    return name in os.listdir(at)
+    return name in names_in(at)
 
 
 def remove(name: str, *, at: int) -> None:

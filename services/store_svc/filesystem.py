@@ -46,12 +46,17 @@ class FileSystem:
         self._check(Feature.RENAME_NOREPLACE)
         kernel.renameat2_noreplace(src, dst, src_dir_fd=src_fd, dst_dir_fd=dst_fd)
 
-    def give(self, fd: int, uid: int, gid: int) -> bool:
-        """Changes the owner (-1 leaves as it is); False where that is not allowed."""
+    def give(self, target: int | str, owner: tuple[int, int], *, at: int | None = None) -> bool:
+        """Changes user and group (-1 leaves as it is) of an open file, or of an entry of `at`, which is not
+        followed. False where that is not allowed.
+        """
         if Feature.CHOWN in self._refused:
             return False
         try:
-            os.fchown(fd, uid, gid)
+            if isinstance(target, int):
+                os.fchown(target, *owner)
+            else:
+                os.chown(target, *owner, dir_fd=at, follow_symlinks=False)
         except OSError as error:
             if error.errno in _REFUSED | {errno.EACCES, errno.EINVAL}:
                 return False

@@ -30,6 +30,8 @@ PRIVATE_MODE: Final = 0o700
 # Passed through by all, listed by nobody: area names stay secret.
 STAGING_PARENT_MODE: Final = 0o711
 
+# Of entries of SEALED, each made by a function below.
+_SUFFIXES: Final = ("", "~", ".in", ".part", ".out", ".placing")
 _UID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 
 
@@ -64,6 +66,11 @@ def arriving(upload_id: str) -> str:
     return f"{upload_id}.in"
 
 
+def partial(upload_id: str) -> str:
+    """In SEALED: what will be `arriving`, where it cannot be taken from staging in one move."""
+    return f"{upload_id}.part"
+
+
 def copying(upload_id: str) -> str:
     """In SEALED: a file that is being copied because its inode cannot be trusted."""
     return f"{upload_id}~"
@@ -79,10 +86,15 @@ def intent(upload_id: str) -> str:
     return f"{upload_id}.placing"
 
 
+def sealed_entries(upload_id: str) -> tuple[str, ...]:
+    """All that SEALED may hold of an upload."""
+    return tuple(upload_id + suffix for suffix in _SUFFIXES)
+
+
 def upload_of(entry: str) -> str:
     """The upload an entry of SEALED belongs to; "" for what never was ours."""
     uid = entry[:36]
-    return uid if is_uid(uid) and entry[36:] in {"", "~", ".in", ".out", ".placing"} else ""
+    return uid if is_uid(uid) and entry[36:] in _SUFFIXES else ""
 
 
 def split_name(name: str) -> tuple[tuple[str, ...], str]:

@@ -103,7 +103,7 @@ def _reflink(filesystem: FileSystem, fd: int) -> bool:
 def _chown(filesystem: FileSystem, fd: int) -> bool:
     _make(fd, "chown")
     with opened("chown", at=fd, flags=READ) as file:
-        return filesystem.give(file, _SOME_OTHER_USER, -1) and os.fstat(file).st_uid == _SOME_OTHER_USER
+        return filesystem.give(file, (_SOME_OTHER_USER, -1)) and os.fstat(file).st_uid == _SOME_OTHER_USER
 
 
 def _lease(filesystem: FileSystem, fd: int) -> bool:

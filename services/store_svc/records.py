@@ -164,7 +164,7 @@ class Verified:
 
 @dataclass(frozen=True, slots=True)
 class Holding:
-    """A dataset this store holds. `confirmed`: the catalogue is known to have it."""
+    """A dataset this store holds."""
 
     uid: str
     store: str
@@ -176,4 +176,3 @@ class Holding:
     inode_count: int
     fingerprint: Fingerprint
     verify_time: datetime
-    confirmed: bool

@@ -1,0 +1,174 @@
+"""Statements about the datasets a store holds."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Row, Select, delete, func, insert, literal, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from librarian.checksums import Checksum
+from librarian.manifests import DatasetKind
+from librarian.names import ancestors
+from store_svc.lifecycle import UploadState
+from store_svc.queries.arrays import TEXT, array, rows
+from store_svc.records import Fingerprint, Holding
+from store_svc.tables import holdings, uploads
+
+
+async def get_holding(connection: AsyncConnection, uid: str) -> Holding | None:
+    """One by uid."""
+    row = (await connection.execute(select(holdings).where(holdings.c.uid == uid))).one_or_none()
+    return None if row is None else _holding(row)
+
+
+async def get_holdings(connection: AsyncConnection, uids: Collection[str]) -> dict[str, Holding]:
+    """By uid; those there are."""
+    statement = select(holdings).where(holdings.c.uid == func.any(array("uids", TEXT)))
+    found = await connection.execute(statement, {"uids": list(uids)})
+    return {row.uid: _holding(row) for row in found}
+
+
+async def holdings_named(connection: AsyncConnection, store: str, names: Sequence[str]) -> dict[str, Holding]:
+    """By name; where one name has had several, the latest uid."""
+    statement = (
+        select(holdings)
+        .where(holdings.c.store == store, holdings.c.name == func.any(array("names", TEXT)))
+        .order_by(holdings.c.uid)
+    )
+    found = await connection.execute(statement, {"names": list(names)})
+    return {row.name: _holding(row) for row in found}
+
+
+async def holdings_after(
+    connection: AsyncConnection, store: str, name: str, uid: str, limit: int
+) -> list[Holding]:
+    """The next ones in order of names, after this one."""
+    statement = (
+        select(holdings)
+        .where(
+            holdings.c.store == store,
+            func.row(holdings.c.name, holdings.c.uid) > func.row(literal(name), literal(uid)),
+        )
+        .order_by(holdings.c.name, holdings.c.uid)
+        .limit(limit)
+    )
+    return [_holding(row) for row in await connection.execute(statement)]
+
+
+async def insert_holdings(connection: AsyncConnection, found: Sequence[Holding]) -> None:
+    """New ones, of adopted trees."""
+    await connection.execute(insert(holdings), [_columns(holding) for holding in found])
+
+
+async def set_verified(connection: AsyncConnection, uid: str, looks: Fingerprint, now: datetime) -> None:
+    """Every byte was read again and agreed; this is how it looks now."""
+    await connection.execute(
+        update(holdings)
+        .where(holdings.c.uid == uid)
+        .values(verify_time=now, layout=looks.layout, inodes=looks.inodes, mtime_ns=looks.mtime_ns)
+    )
+
+
+async def delete_holdings(connection: AsyncConnection, uids: Sequence[str]) -> list[Row[Any]]:
+    """Not held any more; answers store, size and inodes of each."""
+    statement = (
+        delete(holdings)
+        .where(holdings.c.uid == func.any(array("uids", TEXT)))
+        .returning(holdings.c.store, holdings.c.size_bytes, holdings.c.inode_count)
+    )
+    return list(await connection.execute(statement, {"uids": list(uids)}))
+
+
+async def holders_of(connection: AsyncConnection, store: str, names: Sequence[str]) -> dict[str, set[str]]:
+    """Uids of datasets held, and of uploads past verification, at each path, above it or below it."""
+    exact = rows(name=TEXT, place=TEXT)
+    around = rows(name=TEXT)
+    pairs = [(name, place) for name in names for place in (*ancestors(name), name)]
+    statements: list[Select[Any]] = []
+    for table, uid, more in (
+        (holdings, holdings.c.uid, literal(value=True)),
+        (uploads, uploads.c.upload_id, uploads.c.state.in_((UploadState.VERIFIED, UploadState.COMMITTED))),
+    ):
+        here = (table.c.store == store) & more
+        statements += [
+            select(exact.c.name, uid).join_from(exact, table, here & (table.c.name == exact.c.place)),
+            # `/` is 0x2f, and `0` follows it.
+            select(around.c.name, uid).join_from(
+                around,
+                table,
+                here & (table.c.name > around.c.name + "/") & (table.c.name < around.c.name + "0"),
+            ),
+        ]
+    found: dict[str, set[str]] = {name: set() for name in names}
+    for statement, values in zip(statements, 2 * [_columns_of(pairs), {"name": list(names)}], strict=True):
+        for name, holder in await connection.execute(statement, values):
+            found[name].add(holder)
+    return found
+
+
+async def names_held(connection: AsyncConnection, store: str, names: Sequence[str]) -> set[str]:
+    """Which of these are datasets."""
+    statement = select(holdings.c.name).where(
+        holdings.c.store == store, holdings.c.name == func.any(array("names", TEXT))
+    )
+    return set((await connection.execute(statement, {"names": list(names)})).scalars())
+
+
+async def folders_with_holdings(connection: AsyncConnection, store: str, folders: Sequence[str]) -> set[str]:
+    """Which of these have datasets below them."""
+    given = rows(folder=TEXT)
+    folder = given.c.folder
+    below = (
+        select(holdings.c.uid)
+        .where(holdings.c.store == store, holdings.c.name > folder + "/", holdings.c.name < folder + "0")
+        .correlate(given)
+        .exists()
+    )
+    found = await connection.execute(select(folder).where(below), {"folder": list(folders)})
+    return set(found.scalars())
+
+
+async def known_uids(connection: AsyncConnection, uids: Sequence[str]) -> set[str]:
+    """Which of these are held."""
+    statement = select(holdings.c.uid).where(holdings.c.uid == func.any(array("uids", TEXT)))
+    return set((await connection.execute(statement, {"uids": list(uids)})).scalars())
+
+
+def _columns_of(pairs: list[tuple[str, str]]) -> dict[str, list[str]]:
+    return {"name": [name for name, _ in pairs], "place": [place for _, place in pairs]}
+
+
+def _columns(holding: Holding) -> dict[str, Any]:
+    return {
+        "uid": holding.uid,
+        "store": holding.store,
+        "name": holding.name,
+        "kind": int(holding.kind),
+        "algorithm": holding.digest.algorithm,
+        "digest": holding.digest.value,
+        "size_bytes": holding.size_bytes,
+        "member_count": holding.member_count,
+        "inode_count": holding.inode_count,
+        "layout": holding.fingerprint.layout,
+        "inodes": holding.fingerprint.inodes,
+        "mtime_ns": holding.fingerprint.mtime_ns,
+        "verify_time": holding.verify_time,
+    }
+
+
+def _holding(row: Row[Any]) -> Holding:
+    return Holding(
+        row.uid,
+        row.store,
+        row.name,
+        DatasetKind(row.kind),
+        Checksum(row.algorithm, row.digest),
+        row.size_bytes,
+        row.member_count,
+        row.inode_count,
+        Fingerprint(row.layout, row.inodes, row.mtime_ns),
+        row.verify_time,
+    )
