@@ -28,6 +28,9 @@ from librarian.errors import (
     SourceChanged,
     SpecialFile,
     StagedFileChanged,
+    StoreDisabled,
+    StoreIdentity,
+    StoreNotFound,
     Unreadable,
     UploadClosed,
     UploadNotFound,
@@ -58,6 +61,11 @@ PERMANENT: Final[tuple[type[LibrarianError], ...]] = (
 def is_permanent(error: LibrarianError) -> bool:
     """Whether trying again could never help. A path held by another upload is a conflict that passes."""
     return isinstance(error, PERMANENT) and not isinstance(error, PathHeldByUpload)
+
+
+def another_store_may(error: LibrarianError) -> bool:
+    """Whether a store's refusal of a new upload is about that store: the next one may take it."""
+    return isinstance(error, (Exhausted, StoreDisabled, StoreIdentity, StoreNotFound))
 
 
 class UploadState(IntEnum):

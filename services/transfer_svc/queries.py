@@ -163,9 +163,13 @@ async def discard_ingests(connection: Connection[Any], ids: Sequence[str]) -> No
     await _DISCARD.fetch(connection, ids=list(ids))
 
 
+# A worker that holds one of these rows (to expire it) loses it: its lease is gone, its write refused.
+_LET_GO: dict[str, Any] = {"lease_owner": None, "lease_until": None, "attempt_count": 0}
 _PROLONG = compile_hot(
     update(ingests)
-    .values(expire_time=bindparam("until"), not_before=bindparam("until"), update_time=bindparam("now"))
+    .values(
+        expire_time=bindparam("until"), not_before=bindparam("until"), update_time=bindparam("now"), **_LET_GO
+    )
     .where(by_id(), _OPEN)
 )
 
@@ -177,8 +181,6 @@ async def prolong_ingests(
     await _PROLONG.fetch(connection, ids=list(ids), now=now, until=expire_time)
 
 
-# A worker that holds one of these rows (to expire it, say) loses it: its lease is gone, its write refused.
-_LET_GO = {"lease_owner": None, "lease_until": None, "attempt_count": 0}
 _claimed = arrays(
     ids=Text, algorithms=Text, digests=LargeBinary, claimed_sizes=BigInteger, member_counts=BigInteger
 )

@@ -15,6 +15,7 @@ from librarian.names import check_name
 
 MAX_BATCH: Final = 500
 MAX_WAIT_MS: Final = 25_000
+MAX_ID_CHARACTERS: Final = 36
 MAX_TAGS: Final = 64
 MAX_TAG_BYTES: Final = 4096
 # What google.protobuf.Timestamp can say: the years 1 to 9999, in microseconds.
@@ -104,8 +105,9 @@ def traceparent_of(uid: str) -> str:
     return f"00-{digits}-{digits[16:]}-01"
 
 
-def check_claim(digest: bytes, size_bytes: int, member_count: int, *, ingest_id: str) -> None:
-    """What a commit says the bytes must be. Raises InvalidInput, InvalidSize."""
+def check_claim(algorithm: str, digest: bytes, size_bytes: int, member_count: int, *, ingest_id: str) -> None:
+    """What a commit says the bytes must be. Raises AlgorithmNotAllowed, InvalidInput, InvalidSize."""
+    check_algorithm(algorithm)
     if len(digest) != CHECKSUM_BYTES:
         raise InvalidInput(
             f"{ingest_id}: the digest has {len(digest)} bytes; {CHECKSUM_BYTES} belong to it",
@@ -115,6 +117,11 @@ def check_claim(digest: bytes, size_bytes: int, member_count: int, *, ingest_id:
         )
     if size_bytes < 0 or member_count < 0:
         raise InvalidSize(f"{ingest_id}: a negative size or count was claimed", ingest_id=ingest_id)
+
+
+def can_be_id(text: str) -> bool:
+    """Whether it may be looked up at all: PostgreSQL takes no NUL, and no uid is longer."""
+    return "\0" not in text and len(text) <= MAX_ID_CHARACTERS
 
 
 def wait_seconds(timeout_ms: int) -> float:

@@ -49,11 +49,14 @@ class Job:
     tags_json: str
     create_time_us: int
     traceparent: str
+    begin_time: datetime
     digest: bytes | None
     claimed_bytes: int | None
     member_count: int | None
     origin: bytes | None
     dataset_uid: str
+    error_json: str
+    verified_bytes: int
     lease_fence: int
     attempt_count: int
 

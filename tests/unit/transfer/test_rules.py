@@ -69,11 +69,11 @@ def test_traceparents_that_are_none(text: str) -> None:
 
 
 def test_claims() -> None:
-    rules.check_claim(b"x" * 32, 0, 0, ingest_id="i")
+    rules.check_claim("sha256", b"x" * 32, 0, 0, ingest_id="i")
     with pytest.raises(InvalidInput):
-        rules.check_claim(b"x" * 31, 0, 0, ingest_id="i")
+        rules.check_claim("sha256", b"x" * 31, 0, 0, ingest_id="i")
     with pytest.raises(InvalidSize):
-        rules.check_claim(b"x" * 32, -1, 0, ingest_id="i")
+        rules.check_claim("sha256", b"x" * 32, -1, 0, ingest_id="i")
 
 
 def test_waits_are_bounded() -> None:

@@ -1,0 +1,65 @@
+"""What the use cases of this service work with; made once at start."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from svckit.auth import Caller, Role
+from svckit.clock import Clock, Ids
+from svckit.database import Database
+from svckit.faults import Faults
+from svckit.telemetry import Logger
+from transfer_svc.queries import Owner
+from transfer_svc.stores import Stores
+
+if TYPE_CHECKING:
+    from librarian.api.catalog.v1.catalog_pb2_grpc import CatalogServiceAsyncStub
+
+_OWN_ONLY = frozenset({Role.READER, Role.INGESTER})
+
+
+@dataclass(frozen=True, slots=True)
+class Channels:
+    """NOTIFY channels, named after the schema: a database may hold several sites. `work` says that
+    something is to be done; `final` carries the ids of ingests that have ended, joined by commas.
+    """
+
+    work: str
+    final: str
+
+    @classmethod
+    def of_schema(cls, schema: str) -> Channels:
+        return cls(f"{schema}_work", f"{schema}_final")
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """`lifetime`: how long an OPEN ingest may be without news."""
+
+    database: Database
+    channels: Channels
+    catalog: CatalogServiceAsyncStub
+    stores: Stores
+    clock: Clock
+    ids: Ids
+    faults: Faults
+    logger: Logger
+    site: str
+    lifetime: timedelta
+
+
+def owner_of(caller: Caller) -> Owner:
+    """Ingesters act on their own ingests, operators on all; both only below their name prefix."""
+    regex = ""
+    if caller.name_prefix:
+        from librarian.globs import compile_glob
+
+        regex = compile_glob(caller.name_prefix).sql_regex
+    return Owner(caller.subject, everyone=caller.role not in _OWN_ONLY, name_regex=regex)
+
+
+def may_act(caller: Caller, uploader: str, name: str) -> bool:
+    """As `owner_of`, for one ingest at hand."""
+    return (caller.role not in _OWN_ONLY or caller.subject == uploader) and caller.may_see(name)

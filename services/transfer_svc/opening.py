@@ -1,0 +1,169 @@
+"""Opening ingests on stores: place, tell the store, and fall to the next store where one refuses."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from librarian.api.store.v1 import store_pb2
+from librarian.api.transfer.v1 import transfer_pb2 as pb
+from librarian.errors import LibrarianError
+from librarian.manifests import DatasetKind
+from librarian.messages import error_of, item_error
+from svckit.auth import Caller
+from transfer_svc import queries
+from transfer_svc.context import Context
+from transfer_svc.messages import upload_spec
+from transfer_svc.outcomes import another_store_may
+from transfer_svc.planning import Plan, Wanted, place
+from transfer_svc.values import Ingest
+
+
+@dataclass(frozen=True, slots=True)
+class _Group:
+    """Ingests (by index) that share a staging area. `resumed`: it was opened by an earlier request, so
+    bytes may lie there and no other store will do.
+    """
+
+    store: str
+    name: str
+    indices: Sequence[int]
+    resumed: bool
+
+
+class Opening:
+    """Of one request. After `run`, each ingest has a verdict; `refused` names those nothing is left of,
+    and `errors` has the error of each item that was not opened.
+    """
+
+    def __init__(self, context: Context, caller: Caller, *, only: str) -> None:
+        self._context = context
+        self._caller = caller
+        self._only = only
+        self._ingests: Mapping[int, Ingest] = {}
+        self._refused_by: dict[int, dict[str, LibrarianError]] = {}
+        self.verdicts: dict[int, pb.BeginIngestVerdict] = {}
+        self.grants: list[store_pb2.UploadGrant] = []
+        self.refused: list[str] = []
+        self.errors: list[LibrarianError] = []
+
+    async def run(self, ingests: Mapping[int, Ingest]) -> None:
+        self._ingests = ingests
+        groups = await self._resumed()
+        todo = [index for index, ingest in ingests.items() if not ingest.store]
+        while todo or groups:
+            if todo:
+                groups += await self._place(todo)
+            again = await asyncio.gather(*(self._begin(group) for group in groups))
+            self._context.faults.hit("begin.stores_told")
+            todo = [index for indices in again for index in indices]
+            groups = []
+
+    async def _resumed(self) -> list[_Group]:
+        """Groups of the ingests that have a store already; their expiry is put off."""
+        sharing: dict[tuple[str, str], list[int]] = {}
+        for index, ingest in self._ingests.items():
+            if ingest.store:
+                sharing.setdefault((ingest.store, ingest.staging_group), []).append(index)
+        if sharing:
+            now = self._context.clock.now()
+            ids = [self._ingests[index].ingest_id for indices in sharing.values() for index in indices]
+            async with self._context.database.hot() as connection:
+                await queries.prolong_ingests(
+                    connection, ids, now=now, expire_time=now + self._context.lifetime
+                )
+            self._context.faults.hit("begin.prolonged")
+        return [_Group(store, name, indices, resumed=True) for (store, name), indices in sharing.items()]
+
+    async def _place(self, todo: Sequence[int]) -> list[_Group]:
+        """Chooses a store for each and writes the choice down; those without one are refused."""
+        plan = await self._plan(todo)
+        for index, error in plan.errors.items():
+            # What the last store said is nearer to the truth than our own arithmetic.
+            said = list(self._refused_by.get(index, {}).values())
+            self._refuse(index, said[-1] if said else error)
+        new_uid = self._context.ids.new_uid
+        groups = [
+            _Group(store, new_uid(), indices, resumed=False) for store, indices in plan.by_store.items()
+        ]
+        if groups:
+            placed = [(self._ingests[i].ingest_id, g.store, g.name) for g in groups for i in g.indices]
+            ids, stores, names = zip(*placed, strict=True)
+            async with self._context.database.hot() as connection:
+                await queries.place_ingests(connection, ids, stores, names)
+            self._context.faults.hit("begin.placed")
+        return groups
+
+    async def _plan(self, todo: Sequence[int]) -> Plan:
+        """By what stores said a moment ago; where that leaves one without a place, by what they say now."""
+        wanted = [self._wanted(index) for index in todo]
+        plan = Plan()
+        for fresh in (False, True):
+            listing = await self._context.stores.listing(fresh=fresh)
+            plan = place(wanted, listing.stores, only=self._only, silent=listing.silent)
+            if not plan.errors:
+                break
+        return plan
+
+    def _wanted(self, index: int) -> Wanted:
+        ingest = self._ingests[index]
+        return Wanted(
+            index,
+            ingest.size_bytes,
+            is_file=ingest.kind == DatasetKind.FILE,
+            refused_by=frozenset(self._refused_by.get(index, ())),
+        )
+
+    async def _begin(self, group: _Group) -> list[int]:
+        """Tells the store of a group; answers the indices that another store may take."""
+        uploads = [upload_spec(self._ingests[index]) for index in group.indices]
+        try:
+            service = await self._context.stores.service_of(group.store)
+            response = await service.BeginUploads(
+                store_pb2.BeginUploadsRequest(
+                    request_id=self._context.ids.new_uid(),
+                    store=group.store,
+                    uploads=uploads,
+                    token_id=self._caller.token_id,
+                    subject=self._caller.subject,
+                )
+            )
+        except LibrarianError as error:
+            return [index for index in group.indices if not self._is_decided(group, index, error, whole=True)]
+        errors = {each.upload_id: error_of(each.error) for each in response.errors}
+        opened = [index for index in group.indices if self._ingests[index].ingest_id not in errors]
+        if opened:
+            number = len(self.grants)
+            self.grants.append(response.grant)
+            for index in opened:
+                uid = self._ingests[index].ingest_id
+                self.verdicts[index] = pb.BeginIngestVerdict(open=pb.OpenIngest(ingest_id=uid, grant=number))
+        refused = {index: errors.get(self._ingests[index].ingest_id) for index in group.indices}
+        return [
+            index
+            for index, error in refused.items()
+            if error is not None and not self._is_decided(group, index, error, whole=False)
+        ]
+
+    def _is_decided(self, group: _Group, index: int, error: LibrarianError, *, whole: bool) -> bool:
+        """Whether this error is the item's verdict; False: the next store is to be asked.
+
+        `whole`: the call failed, and what the store did before may not be known. Then the ingest stays as
+        it is: this request again goes on with the same store, and nothing is reserved twice. A store that
+        refuses one item of a call holds nothing of it.
+        """
+        if another_store_may(error) and not (whole and group.resumed):
+            self._refused_by.setdefault(index, {})[group.store] = error
+            return False
+        if group.resumed or whole:
+            self.errors.append(error)
+            self.verdicts[index] = pb.BeginIngestVerdict(error=item_error(error))
+        else:
+            self._refuse(index, error)
+        return True
+
+    def _refuse(self, index: int, error: LibrarianError) -> None:
+        self.errors.append(error)
+        self.refused.append(self._ingests[index].ingest_id)
+        self.verdicts[index] = pb.BeginIngestVerdict(error=item_error(error))
