@@ -14,19 +14,21 @@ from librarian.checksums import Checksum, checksum_of, new_hasher
 from librarian.errors import SpecialFile
 from librarian.fileerrors import is_full, no_room, reading_error
 from librarian.filehash import (
-    CHUNK_BYTES,
     LARGE_BYTES,
+    READ_BYTES,
     SMALL_BYTES,
     Progress,
     check_unchanged,
     hash_descriptor,
     hash_entry,
     members_of,
+    read_into,
+    read_once,
     source_changed,
 )
 from librarian.manifests import Member, MemberKind
 from librarian.names import printable
-from librarian.pipeline import HashingThread, buffers, spread
+from librarian.pipeline import Beside, buffer, spread
 from librarian.trees import Tree, TreeEntry
 
 PathLike = str | os.PathLike[str]
@@ -158,7 +160,7 @@ class _Copy:
 
     def _small(self, algorithm: str, size: int) -> tuple[Checksum, int]:
         # One byte more than there should be: a file that grew is told apart without another look.
-        data = self._read_once(size + 1)
+        data = read_once(self._source, size + 1, self._source_name)
         self._write(memoryview(data), 0)
         if self._progress is not None and data:
             self._progress(len(data))
@@ -166,9 +168,9 @@ class _Copy:
 
     def _inline(self, algorithm: str) -> tuple[Checksum, int]:
         hasher = new_hasher(algorithm)
-        view = buffers(1, CHUNK_BYTES)[0]
+        view = buffer(READ_BYTES)
         offset = 0
-        while count := self._read(view, offset):
+        while count := read_into(self._source, view, offset, self._source_name):
             hasher.update(view[:count])
             self._write(view[:count], offset)
             offset += count
@@ -178,20 +180,34 @@ class _Copy:
         return Checksum(algorithm, hasher.digest()), offset
 
     def _overlapped(self, algorithm: str) -> tuple[Checksum, int]:
-        offset = started = 0
-        with HashingThread(algorithm, self._progress) as thread:
-            while True:
-                view = thread.take()
-                count = self._read(view, offset)
-                if not count:
-                    break
-                thread.give(view, count)
-                self._write(view[:count], offset)
+        """Reading here and either writing or hashing beside it, so that the two threads have about as
+        much to do: blake3 takes as long as reading, sha256 as long as reading and writing together.
+        """
+        hasher = new_hasher(algorithm)
+
+        started = 0
+
+        def write(data: memoryview, offset: int) -> None:
+            nonlocal started
+            self._write(data, offset)
+            if offset - started >= _WRITEBACK_BYTES:
+                self._start_writeback(started, offset - started)
+                started = offset
+
+        def update(data: memoryview, _: int) -> None:
+            hasher.update(data)
+
+        here, there = (update, write) if algorithm == "blake3" else (write, update)
+        offset = 0
+        with Beside(there) as beside:
+            while count := read_into(self._source, view := beside.take(), offset, self._source_name):
+                beside.give(view, count, offset)
+                here(view[:count], offset)
                 offset += count
-                if offset - started >= _WRITEBACK_BYTES:
-                    self._start_writeback(started, offset)
-                    started = offset
-            return thread.checksum(), offset
+                if self._progress is not None:
+                    self._progress(count)
+            beside.finish()
+        return Checksum(algorithm, hasher.digest()), offset
 
     def _reflink(self) -> bool:
         try:
@@ -200,27 +216,15 @@ class _Copy:
             return False
         return True
 
-    def _read_once(self, count: int) -> bytes:
-        try:
-            return os.read(self._source, count)
-        except OSError as error:
-            raise reading_error(error, self._source_name) from error
-
-    def _read(self, view: memoryview, offset: int) -> int:
-        try:
-            return os.preadv(self._source, [view], offset)
-        except OSError as error:
-            raise reading_error(error, self._source_name) from error
-
     def _write(self, data: memoryview, offset: int) -> None:
         while data:
             count = os.pwrite(self._destination, data, offset)
             data = data[count:]
             offset += count
 
-    def _start_writeback(self, start: int, end: int) -> None:
+    def _start_writeback(self, offset: int, length: int) -> None:
         with suppress(kernel.Unsupported):
-            kernel.start_writeback(self._destination, start, end - start)
+            kernel.start_writeback(self._destination, offset, length)
 
 
 @contextmanager

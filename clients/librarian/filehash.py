@@ -16,13 +16,14 @@ from librarian.errors import SourceChanged
 from librarian.fileerrors import reading_error
 from librarian.manifests import Member, MemberKind
 from librarian.names import printable
-from librarian.pipeline import HashingThread, buffers, spread
+from librarian.pipeline import Beside, buffer, spread
 from librarian.trees import Tree, TreeEntry, walk_tree
 
 Progress = Callable[[int], None]
 PathOrFd = int | str | os.PathLike[str]
 
-CHUNK_BYTES = 1 << 20
+CHUNK_BYTES = 1 << 20  # of a stream: what one message may carry
+READ_BYTES = 512 << 10  # fits the cache of one core
 SMALL_BYTES = 256 << 10  # read at once, hashed at once
 LARGE_BYTES = 8 << 20  # worth a second thread
 
@@ -47,19 +48,29 @@ def hash_descriptor(
     """Checksum and size of what is read from an open file until its end. `alone`: a large file may use
     a second core; say no where other threads keep the cores busy.
     """
+    size = os.fstat(fd).st_size
+    if size <= SMALL_BYTES:
+        data = read_once(fd, SMALL_BYTES + 1, name)
+        if len(data) <= SMALL_BYTES:
+            if progress is not None and data:
+                progress(len(data))
+            return checksum_of(algorithm, data), len(data)
+    reading = _hash_overlapped if alone and size >= LARGE_BYTES else _hash_inline
+    return reading(fd, algorithm, name, progress)
+
+
+def read_once(fd: int, count: int, name: str) -> bytes:
+    """The first `count` bytes of an open file, or all it has."""
     try:
-        size = os.fstat(fd).st_size
-        if size <= SMALL_BYTES:
-            data = os.pread(fd, SMALL_BYTES + 1, 0)
-            if len(data) <= SMALL_BYTES:
-                if progress is not None and data:
-                    progress(len(data))
-                return checksum_of(algorithm, data), len(data)
-        if hasattr(os, "posix_fadvise"):
-            os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_SEQUENTIAL)
-        if alone and size >= LARGE_BYTES:
-            return _hash_overlapped(fd, algorithm, progress)
-        return _hash_inline(fd, algorithm, progress)
+        return os.pread(fd, count, 0)
+    except OSError as error:
+        raise reading_error(error, name) from error
+
+
+def read_into(fd: int, view: memoryview, offset: int, name: str) -> int:
+    """How many bytes from `offset` on were read; 0 at the end."""
+    try:
+        return os.preadv(fd, [view], offset)
     except OSError as error:
         raise reading_error(error, name) from error
 
@@ -159,11 +170,11 @@ def hash_entry(
     return checksum
 
 
-def _hash_inline(fd: int, algorithm: str, progress: Progress | None) -> tuple[Checksum, int]:
+def _hash_inline(fd: int, algorithm: str, name: str, progress: Progress | None) -> tuple[Checksum, int]:
     hasher = new_hasher(algorithm)
-    view = buffers(1, CHUNK_BYTES)[0]
+    view = buffer(READ_BYTES)
     offset = 0
-    while count := os.preadv(fd, [view], offset):
+    while count := read_into(fd, view, offset, name):
         hasher.update(view[:count])
         offset += count
         if progress is not None:
@@ -171,17 +182,17 @@ def _hash_inline(fd: int, algorithm: str, progress: Progress | None) -> tuple[Ch
     return Checksum(algorithm, hasher.digest()), offset
 
 
-def _hash_overlapped(fd: int, algorithm: str, progress: Progress | None) -> tuple[Checksum, int]:
+def _hash_overlapped(fd: int, algorithm: str, name: str, progress: Progress | None) -> tuple[Checksum, int]:
+    hasher = new_hasher(algorithm)
     offset = 0
-    with HashingThread(algorithm, progress) as thread:
-        while True:
-            view = thread.take()
-            count = os.preadv(fd, [view], offset)
-            if not count:
-                break
+    with Beside(lambda data, _: hasher.update(data)) as hashing:
+        while count := read_into(fd, view := hashing.take(), offset, name):
+            hashing.give(view, count, offset)
             offset += count
-            thread.give(view, count)
-        return thread.checksum(), offset
+            if progress is not None:
+                progress(count)
+        hashing.finish()
+    return Checksum(algorithm, hasher.digest()), offset
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Threads for bytes: one that hashes beside its feeder, and a bounded pool over many files."""
+"""Threads for bytes: one that works beside its feeder, and a bounded pool over many files."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ from queue import SimpleQueue
 from types import TracebackType
 from typing import Protocol, Self, TypeVar
 
-from librarian.checksums import Checksum, new_hasher
 from librarian.trees import TreeEntry
 
-BUFFER_BYTES = 1 << 20
+# Large enough that handing a buffer over costs nothing beside hashing it, and four of them fit the cache
+# that two cores share.
+BUFFER_BYTES = 2 << 20
 BUFFER_COUNT = 4
 _GROUP_BYTES = 4 << 20  # small files go to a thread in groups: handing one over costs as much as hashing it
 _GROUP_FILES = 64
@@ -23,29 +24,27 @@ Result = TypeVar("Result")
 Result_co = TypeVar("Result_co", covariant=True)
 
 
-def buffers(count: int, size: int) -> list[memoryview]:
-    """Page-aligned memory, touched once and used again and again."""
-    return [memoryview(mmap.mmap(-1, size)) for _ in range(count)]
+def buffer(size: int = BUFFER_BYTES) -> memoryview:
+    """Page-aligned memory to read into again and again."""
+    return memoryview(mmap.mmap(-1, size))
 
 
-class HashingThread:
-    """Hashes buffers in a thread of its own, in the order they are given.
+class Beside:
+    """Does `action` to buffers in a thread of its own, in the order they are given.
 
-    `take` an empty buffer, fill it, `give` it; after the last one ask for `checksum`. Both wait while the
-    thread is behind, so memory stays bounded; both raise what `progress` raised.
+    `take` an empty buffer, fill it, `give` its filled part with its offset; after the last one `finish`.
+    `take` waits while the thread is behind, so memory stays bounded. What `action` raises comes out of
+    `take` or `finish`, and nothing more is done. Leaving the block waits for the thread.
     """
 
-    def __init__(self, algorithm: str, progress: Callable[[int], None] | None = None) -> None:
-        self._algorithm = algorithm
-        self._hasher = new_hasher(algorithm)
-        self._progress = progress
-        self._free: SimpleQueue[memoryview] = SimpleQueue()
-        self._full: SimpleQueue[memoryview | None] = SimpleQueue()
+    def __init__(self, action: Callable[[memoryview, int], object]) -> None:
+        self._action = action
         self._error: BaseException | None = None
-        self._whole = {id(view.obj): view for view in buffers(BUFFER_COUNT, BUFFER_BYTES)}
-        for view in self._whole.values():
-            self._free.put(view)
-        self._thread = threading.Thread(target=self._run, name="librarian-hash", daemon=True)
+        self._free: SimpleQueue[memoryview] = SimpleQueue()
+        self._full: SimpleQueue[tuple[memoryview, int, int] | None] = SimpleQueue()
+        for _ in range(BUFFER_COUNT):
+            self._free.put(buffer())
+        self._thread = threading.Thread(target=self._run, name="librarian-bytes", daemon=True)
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -64,28 +63,26 @@ class HashingThread:
             raise self._error
         return view
 
-    def give(self, view: memoryview, count: int) -> None:
-        """The first `count` bytes of a buffer taken before are next."""
-        self._full.put(view[:count])
+    def give(self, view: memoryview, count: int, offset: int) -> None:
+        """The first `count` bytes of a buffer taken before; they stand at `offset` of their file."""
+        self._full.put((view, count, offset))
 
-    def checksum(self) -> Checksum:
-        """Of everything given. Waits for the thread; nothing can be given after."""
+    def finish(self) -> None:
+        """Waits until everything given is done."""
         self._full.put(None)
         self._thread.join()
         if self._error is not None:
             raise self._error
-        return Checksum(self._algorithm, self._hasher.digest())
 
     def _run(self) -> None:
-        while (view := self._full.get()) is not None:
+        while (given := self._full.get()) is not None:
+            view, count, offset = given
             if self._error is None:
                 try:
-                    self._hasher.update(view)
-                    if self._progress is not None:
-                        self._progress(len(view))
-                except BaseException as error:  # noqa: BLE001 - it is the feeder that raises it
+                    self._action(view[:count], offset)
+                except BaseException as error:  # noqa: BLE001 - the feeder raises it
                     self._error = error
-            self._free.put(self._whole[id(view.obj)])
+            self._free.put(view)
 
 
 class FileWork(Protocol[Result_co]):
