@@ -100,9 +100,12 @@ class _ForkServer:
     def _obey(self, command: Mapping[str, str | int]) -> None:
         if "start" in command:
             program = self._programs[str(command["start"])]
+            # A SIGTERM to a child that still ignores it, as we do, would be lost: held back, it is not.
+            signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
             pid = os.fork()
             if pid == 0:
                 self._become(program)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
             self._children[pid] = program.name
             self._tell({"started": program.name, "pid": pid})
         else:
@@ -115,6 +118,7 @@ class _ForkServer:
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
         _die_with_parent()
         _name_process(f"lib-{program.name}")
         log = os.open(program.log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
