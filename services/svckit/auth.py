@@ -225,6 +225,9 @@ def _time(claim: Any) -> datetime:
 
 def _caller(claims: Mapping[str, Any]) -> Caller:
     issuer, role = claims["iss"], claims["role"]
+    texts = [claims["sub"], role, claims["prefix"], claims["tid"]]
+    if not all(isinstance(text, str) for text in texts):
+        raise TokenInvalid("a claim in the service token is no text")
     try:
         caller = Caller(claims["sub"], Role(role), claims["prefix"], claims["tid"])
     except ValueError as error:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import grpc
 
-from librarian.errors import NotFound
+from librarian.errors import InvalidConfig, NotFound
 from librarian.rpc import channel_options, error_from_rpc
 from svckit.auth import Caller, Signer, service_caller
 from svckit.settings import Settings
@@ -85,6 +85,9 @@ class ServiceChannels:
         return found
 
     def _calls_to(self, address: str, audience: str) -> Any:
+        if not address:
+            raise InvalidConfig(f"config: services.{audience} is not set", key=f"services.{audience}")
+
         def metadata() -> Pairs:
             return call_metadata(self._signer.mint(self._caller, audience))
 
@@ -118,10 +121,19 @@ class CallingChannel:
         return self._streaming(self._channel.stream_stream(method, *args, **kwargs))
 
     def _answering(self, invoke: Any, seconds: float | None) -> Callable[..., Any]:
-        async def call(request: Any, *, timeout: float | None = None, metadata: Any = ()) -> Any:  # noqa: ASYNC109 - the stub's own word
+        async def call(
+            request: Any,
+            *,
+            timeout: float | None = None,  # noqa: ASYNC109 - the stub's own word
+            metadata: Any = None,
+            **options: Any,
+        ) -> Any:
             try:
                 return await invoke(
-                    request, timeout=timeout or seconds, metadata=(*self._metadata(), *(metadata or ()))
+                    request,
+                    timeout=timeout or seconds,
+                    metadata=(*self._metadata(), *(metadata or ())),
+                    **options,
                 )
             except grpc.aio.AioRpcError as error:
                 raise error_from_rpc(error) from error
@@ -129,9 +141,9 @@ class CallingChannel:
         return call
 
     def _streaming(self, invoke: Any) -> Callable[..., Any]:
-        def call(request: Any, *, timeout: float | None = None, metadata: Any = ()) -> TranslatedStream:
+        def call(request: Any, *, metadata: Any = None, **options: Any) -> TranslatedStream:
             return TranslatedStream(
-                invoke(request, timeout=timeout, metadata=(*self._metadata(), *(metadata or ())))
+                invoke(request, metadata=(*self._metadata(), *(metadata or ())), **options)
             )
 
         return call

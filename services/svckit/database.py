@@ -24,9 +24,10 @@ __all__ = ["Database", "HotStatement", "compile_hot", "connect"]
 
 _CONNECT_SECONDS = 10.0
 _WAIT_SECONDS = 20.0
-# Class 08: connection exceptions; 57P: the server is going or coming; 53300: too many connections;
-# 40001 and 40P01: serialisation failure and deadlock, which a second try resolves.
-_PASSING_STATES = ("08", "57P", "53300", "40001", "40P01")
+# Class 08: connection exceptions; 57P: the server is going or coming; 53300: too many connections.
+_GONE_STATES = ("08", "57P", "53300")
+# Serialisation failure and deadlock.
+_COLLISION_STATES = ("40001", "40P01")
 
 
 def plain_dsn(dsn: str) -> str:
@@ -43,7 +44,7 @@ def plain_dsn(dsn: str) -> str:
 async def connect(dsn: str, *, schema: str, application_name: str) -> asyncpg.Connection[Any]:
     """One bare connection. Raises Unavailable."""
     try:
-        connection = await asyncpg.connect(
+        return await asyncpg.connect(
             plain_dsn(dsn),
             timeout=_CONNECT_SECONDS,
             server_settings={
@@ -56,6 +57,11 @@ async def connect(dsn: str, *, schema: str, application_name: str) -> asyncpg.Co
         )
     except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
         raise _unavailable(error) from error
+
+
+async def _connect_hot(dsn: str, *, schema: str, application_name: str) -> asyncpg.Connection[Any]:
+    connection = await connect(dsn, schema=schema, application_name=application_name)
+    # As SQLAlchemy does on its own connections.
     for name in ("json", "jsonb"):
         await connection.set_type_codec(name, encoder=json.dumps, decoder=json.loads, schema="pg_catalog")
     return connection
@@ -73,20 +79,17 @@ class Database:
         """Connects when first used. At most `pool_size` connections for transactions, as many for hot
         reads.
         """
-        plain = plain_dsn(dsn)
-
-        async def creator() -> asyncpg.Connection[Any]:
-            return await connect(plain, schema=schema, application_name=application_name)
-
+        place = {"dsn": plain_dsn(dsn), "schema": schema, "application_name": application_name}
         engine = create_async_engine(
             "postgresql+asyncpg://",
-            async_creator=creator,
+            async_creator=lambda: connect(**place),
             pool_size=pool_size,
             max_overflow=0,
             pool_timeout=_WAIT_SECONDS,
         )
         event.listen(engine.sync_engine, "checkout", _refuse_closed)
-        return cls(engine, HotPool(creator, size=pool_size, wait_seconds=_WAIT_SECONDS))
+        hot = HotPool(lambda: _connect_hot(**place), size=pool_size, wait_seconds=_WAIT_SECONDS)
+        return cls(engine, hot)
 
     async def __aenter__(self) -> Self:
         return self
@@ -102,8 +105,12 @@ class Database:
             async with self._engine.begin() as connection:
                 yield connection
         except DBAPIError as error:
-            if error.connection_invalidated or is_passing(error):
-                raise _unavailable(error.orig or error) from error
+            if error.connection_invalidated or _is_passing(error.orig):
+                raise _unavailable(error.orig) from error
+            raise
+        except asyncpg.PostgresError as error:  # of the driver's own calls, such as COPY
+            if _is_passing(error):
+                raise _unavailable(error) from error
             raise
         except PoolTimeout as error:
             raise Unavailable("all database connections of this service are busy") from error
@@ -117,27 +124,31 @@ class Database:
         try:
             yield connection
         except BaseException as error:
-            self._hot.release(connection, broken=not isinstance(error, asyncpg.PostgresError))
-            if isinstance(error, asyncpg.PostgresError) and _state_is_passing(error.sqlstate):
-                raise _unavailable(error) from error
-            if isinstance(error, (asyncpg.InterfaceError, OSError)):
+            self._hot.release(connection, broken=_leaves_unknown(error))
+            if isinstance(error, asyncpg.InterfaceError) or _is_passing(error):
                 raise _unavailable(error) from error
             raise
         self._hot.release(connection)
 
 
-def is_passing(error: DBAPIError) -> bool:
+def _is_passing(error: BaseException | None) -> bool:
     """Whether doing the same again may work: the server restarts, or two transactions collided."""
-    return _state_is_passing(getattr(error.orig, "sqlstate", None))
+    state = getattr(error, "sqlstate", None)
+    return isinstance(state, str) and state.startswith((*_GONE_STATES, *_COLLISION_STATES))
 
 
-def _state_is_passing(state: str | None) -> bool:
-    return (state or "").startswith(_PASSING_STATES)
+def _leaves_unknown(error: BaseException) -> bool:
+    """Whether a statement may still be running on the connection, or it is broken."""
+    return not isinstance(error, Exception) or isinstance(
+        error, (asyncpg.InterfaceError, OSError, TimeoutError)
+    )
 
 
-def _unavailable(error: BaseException) -> Unavailable:
-    # The driver's text may name hosts and roles: it goes to the log with the cause, not to the caller.
-    return Unavailable("the database does not answer", cause=type(error).__name__)
+def _unavailable(error: BaseException | None) -> Unavailable:
+    # Not the driver's text: it names hosts and roles, and this goes to callers. The log has the cause.
+    if str(getattr(error, "sqlstate", "")).startswith(_COLLISION_STATES):
+        return Unavailable("two changes collided in the database, and this one was given up")
+    return Unavailable(f"the database does not answer ({type(error).__name__})")
 
 
 def _refuse_closed(dbapi_connection: Any, _record: object, _proxy: object) -> None:

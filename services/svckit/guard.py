@@ -18,7 +18,7 @@ from librarian.errors import Code, DeadlineExceeded, LibrarianError, RoleMayNot,
 from svckit.auth import Caller, Role, Verifier, set_caller
 from svckit.clock import Ids
 from svckit.roles import METHOD_ROLES, is_open
-from svckit.status import code_of, hidden, is_our_fault, trailers_of
+from svckit.status import code_of, cut, hidden, is_our_fault, trailers_of
 from svckit.telemetry import Logger, Metrics
 from svckit.tracing import Tracing, is_traceparent, set_traceparent
 
@@ -30,6 +30,7 @@ Behaviour = Callable[[Any, Context], Any]
 Authenticator = Callable[[CallMetadata, str], Caller | Awaitable[Caller]]
 
 _BEARER = "Bearer "
+_LOGGED_BYTES = 2000
 
 
 def service_tokens(verifier: Verifier) -> Authenticator:
@@ -143,7 +144,13 @@ class Guard:
             self._logger.error("rpc_failed", **fields, exc_info=error)
         else:
             log = self._logger.warning if is_our_fault(code_of(told)) else self._logger.info
-            log("rpc_refused", method=method, code=code, reason=told.reason, message=told.message)
+            log(
+                "rpc_refused",
+                method=method,
+                code=code,
+                reason=told.reason,
+                message=cut(told.message, _LOGGED_BYTES),
+            )
         message, trailers = trailers_of(told)
         await context.abort(code_of(told), message, trailers)
 

@@ -39,9 +39,11 @@ class HotStatement:
 
 def compile_hot(statement: Executable) -> HotStatement:
     """Values given by `bindparam("name")` become arguments; others are kept as constants. `IN` over a
-    list does not compile once: use `= any(:values)`.
+    list does not compile once and raises ValueError: use `= any(:values)`.
     """
     compiled = statement.compile(dialect=_DIALECT)  # type: ignore[attr-defined]
+    if "[POSTCOMPILE_" in str(compiled):
+        raise ValueError("a statement with IN over a list does not compile once: use = any(:values)")
     names = tuple(compiled.positiontup or ())
     required = {name for name in names if compiled.binds[name].required}
     constants = {name: value for name, value in compiled.params.items() if name not in required}
@@ -69,7 +71,8 @@ class HotPool:
         """Raises Unavailable: all busy for too long, or the database does not answer."""
         if self._room.locked():
             try:
-                await asyncio.wait_for(self._room.acquire(), self._wait_seconds)
+                async with asyncio.timeout(self._wait_seconds):
+                    await self._room.acquire()
             except TimeoutError as error:
                 raise Unavailable("all database connections of this service are busy") from error
         else:
@@ -86,7 +89,7 @@ class HotPool:
 
     def release(self, connection: asyncpg.Connection[Any], *, broken: bool = False) -> None:
         """`broken`: its state is not known (a cancelled call): it is thrown away."""
-        if broken:
+        if broken or connection.is_in_transaction():
             connection.terminate()
         else:
             self._idle.append(connection)

@@ -61,6 +61,7 @@ class Runtime:
         self.metrics_address = ""
         self.failure: BaseException | None = None
         self._tasks: set[asyncio.Task[None]] = set()
+        self._patient: set[asyncio.Task[None]] = set()
         self._on_serving: list[Callable[[], Awaitable[None]]] = []
 
     def open_door(
@@ -86,12 +87,15 @@ class Runtime:
         self.doors.append(door)
         return door
 
-    def spawn(self, name: str, work: Coroutine[Any, Any, None]) -> None:
+    def spawn(self, name: str, work: Coroutine[Any, Any, None], *, ends_itself: bool = False) -> None:
         """Run `work` beside the doors, until it ends or the service stops, when it is cancelled. One that
         raises stops the service: a process half of which is dead must not look alive.
+
+        `ends_itself`: `work` ends of its own accord once `stopping` is set, and has the settings'
+        `grace_seconds` to do so.
         """
         task = asyncio.create_task(work, name=name)
-        self._tasks.add(task)
+        (self._patient if ends_itself else self._tasks).add(task)
         task.add_done_callback(self._task_ended)
 
     def on_serving(self, action: Callable[[], Awaitable[None]]) -> None:
@@ -117,12 +121,16 @@ class Runtime:
         await asyncio.gather(*(door.stop(server.grace_seconds) for door in self.doors))
 
     async def stop_tasks(self) -> None:
-        for task in self._tasks:
+        if self._patient:
+            await asyncio.wait(self._patient, timeout=self.settings.server.grace_seconds)
+        tasks = [*self._patient, *self._tasks]
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     def _task_ended(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
+        self._patient.discard(task)
         if task.cancelled() or task.exception() is None:
             return
         self.failure = self.failure or task.exception()

@@ -10,10 +10,11 @@ from librarian.errors import Code, InternalError, InvalidInput, LibrarianError, 
 
 DOMAIN = "librarian"
 DETAILS_KEY = "grpc-status-details-bin"
-# All of it travels in HTTP/2 trailers, which peers cap at 8 KiB and up.
-_MESSAGE_CHARS = 1000
-_VALUE_CHARS = 1000
-_METADATA_CHARS = 3000
+# All of it travels in HTTP/2 trailers, for which clients have 8 KiB unless told otherwise; on the way the
+# message grows up to threefold (percent-encoding) and the details by a third (base64).
+_MESSAGE_BYTES = 800
+_DESCRIPTION_BYTES = 200
+_METADATA_BYTES = 2400
 _RETRY_AFTER = Duration(seconds=1)
 
 _STATUS_CODES = {code.value[0]: code for code in grpc.StatusCode}
@@ -25,14 +26,16 @@ def code_of(error: LibrarianError) -> grpc.StatusCode:
 
 def trailers_of(error: LibrarianError) -> tuple[str, tuple[tuple[str, bytes], ...]]:
     """The message as sent (cut where over-long), and the trailing metadata that carries the details."""
-    message = _cut(error.message, _MESSAGE_CHARS)
+    message = cut(error.message, _MESSAGE_BYTES)
     status = status_pb2.Status(code=error.code.value, message=message)
     status.details.add().Pack(
         error_details_pb2.ErrorInfo(reason=error.reason, domain=DOMAIN, metadata=_metadata(error))
     )
     field = error.metadata.get("field")
     if isinstance(error, InvalidInput) and field:
-        violation = error_details_pb2.BadRequest.FieldViolation(field=field, description=message)
+        violation = error_details_pb2.BadRequest.FieldViolation(
+            field=field, description=cut(message, _DESCRIPTION_BYTES)
+        )
         status.details.add().Pack(error_details_pb2.BadRequest(field_violations=[violation]))
     if isinstance(error, Unavailable):
         status.details.add().Pack(error_details_pb2.RetryInfo(retry_delay=_RETRY_AFTER))
@@ -48,16 +51,22 @@ def is_our_fault(code: grpc.StatusCode) -> bool:
     return code.value[0] in {Code.INTERNAL, Code.UNKNOWN, Code.DATA_LOSS, Code.UNAVAILABLE}
 
 
+def cut(text: str, limit: int) -> str:
+    """`text` within `limit` bytes of UTF-8, with an ellipsis where something is missing, and `?` for what
+    UTF-8 cannot say (undecodable file names).
+    """
+    data = text.encode(errors="replace")
+    if len(data) <= limit:
+        return data.decode()
+    return data[: max(limit - 3, 0)].decode(errors="ignore") + "…"
+
+
 def _metadata(error: LibrarianError) -> dict[str, str]:
     sent: dict[str, str] = {}
-    room = _METADATA_CHARS
+    room = _METADATA_BYTES
     for key, value in {"remedy": error.remedy, **error.metadata}.items():
-        text = _cut(value, min(_VALUE_CHARS, room))
-        if text:
-            sent[key] = text
-            room -= len(text)
+        room -= len(key)
+        if value and room > 0:
+            sent[key] = cut(value, room)
+            room -= len(sent[key].encode())
     return sent
-
-
-def _cut(text: str, limit: int) -> str:
-    return text if len(text) <= limit else text[: max(limit - 1, 0)] + "…"

@@ -29,7 +29,12 @@ def configure_logging(settings: TelemetrySettings) -> None:
         _add_trace_id,
     ]
     if settings.log_format == "json":
-        finish: list[Any] = [structlog.processors.dict_tracebacks, structlog.processors.JSONRenderer()]
+        # Without local variables: among them are tokens and data.
+        tracebacks = structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
+        finish: list[Any] = [
+            structlog.processors.ExceptionRenderer(tracebacks),
+            structlog.processors.JSONRenderer(),
+        ]
     else:
         plain = structlog.dev.plain_traceback
         finish = [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=plain)]
