@@ -50,8 +50,8 @@ def hash_descriptor(
     """
     size = os.fstat(fd).st_size
     if size <= SMALL_BYTES:
-        data = read_once(fd, SMALL_BYTES + 1, name)
-        if len(data) <= SMALL_BYTES:
+        data = read_once(fd, size + 1, name)
+        if len(data) <= size:
             if progress is not None and data:
                 progress(len(data))
             return checksum_of(algorithm, data), len(data)

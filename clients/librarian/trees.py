@@ -149,7 +149,7 @@ class _Walk:
         """A good guess, without a system call for most files; opening it has the last word."""
         if status.st_mode & stat.S_IROTH or (status.st_uid == self._user and status.st_mode & stat.S_IRUSR):
             return True
-        return os.access(item.path, os.R_OK)
+        return os.access(item.path, os.R_OK, effective_ids=os.access in os.supports_effective_ids)
 
     def _add_link(self, path: str, status: os.stat_result, target: str) -> None:
         try:
