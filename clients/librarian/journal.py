@@ -49,6 +49,11 @@ class Journal:
         journal._read()
         return journal
 
+    @classmethod
+    def none(cls) -> Journal:
+        """Of work that is not kept."""
+        return cls(Path(), None)
+
     @property
     def is_kept(self) -> bool:
         """False while another put of the same job holds it, or where nothing can be written."""
@@ -56,8 +61,9 @@ class Journal:
 
     def began(self, ingests: Mapping[str, str]) -> None:
         """Ingest ids by dataset name."""
-        self.ingests.update(ingests)
-        self._append({"began": dict(ingests)})
+        if ingests:
+            self.ingests.update(ingests)
+            self._append({"began": dict(ingests)})
 
     def ended(self, names: Iterable[str]) -> None:
         known = [name for name in names if self.ingests.pop(name, None) is not None]

@@ -62,6 +62,11 @@ class Progress:
             self._bytes = [_or(done_bytes, self._bytes[0]), _or(total_bytes, self._bytes[1])]
             self._count = [_or(done_count, self._count[0]), _or(total_count, self._count[1])]
 
+    def tell(self, detail: str) -> None:
+        """What holds it up or is being worked on; "" for nothing worth telling."""
+        with self._lock:
+            self._detail = detail
+
     def snapshot(self) -> Snapshot:
         with self._lock:
             return Snapshot(self._phase, self._detail, *self._bytes, *self._count)

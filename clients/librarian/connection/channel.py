@@ -14,6 +14,7 @@ from librarian.api.gateway.v1.gateway_pb2_grpc import SiteServiceStub
 from librarian.api.store.v1.store_pb2_grpc import StoreServiceStub
 from librarian.api.transfer.v1.transfer_pb2_grpc import TransferServiceStub
 from librarian.connection.address import Address
+from librarian.connection.patience import PATIENCE_SECONDS, Patience
 from librarian.connection.settings import ConnectionSettings
 from librarian.errors import InvalidConfig, LibrarianError, Unavailable
 from librarian.rpc import channel_options, error_from_rpc
@@ -37,13 +38,13 @@ def store_metadata(store: str, ticket: str = "") -> Metadata:
 class SiteChannel:
     """Opened by `async with`. Every call carries the token, a deadline, and raises our errors.
 
-    `answered` tells whether the site ever answered: a client that never reached it fails at once, one
-    that did has patience with a restart.
+    `answered` tells whether the site ever did.
     """
 
     def __init__(self, settings: ConnectionSettings) -> None:
         self.settings = settings
         self.answered = False
+        self.patience_seconds = PATIENCE_SECONDS
         self._token = ("authorization", f"Bearer {settings.token}")
         self._channel: grpc.aio.Channel | None = None
 
@@ -102,6 +103,10 @@ class SiteChannel:
         finally:
             # Leaving the loop early must end the call at the server too.
             call.cancel()
+
+    def patience(self) -> Patience:
+        """A site that never answered is told of at once; one that did may take its time to come back."""
+        return Patience(self.patience_seconds if self.answered else 0.0)
 
     def error(self, error: grpc.aio.AioRpcError) -> LibrarianError:
         """As our class. One that never met a server says which address did not answer."""

@@ -6,13 +6,18 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import grpc
 
 from librarian.api.store.v1 import store_pb2
-from librarian.api.store.v1.store_pb2_grpc import StoreServiceAsyncStub, StoreServiceStub
+from librarian.api.store.v1.store_pb2_grpc import StoreServiceStub
 from librarian.connection.address import Address, is_loopback
 from librarian.connection.channel import Metadata, SiteChannel, open_channel, reachable, store_metadata
+
+if TYPE_CHECKING:
+    # Known to type checkers only.
+    from librarian.api.store.v1.store_pb2_grpc import StoreServiceAsyncStub
 
 # A door that does not open this fast is behind a firewall, or not meant for us.
 DOOR_SECONDS = 3.0

@@ -12,6 +12,9 @@ from librarian.errors import ChunkCorrupt, DeadlineExceeded, LibrarianError, Off
 
 Result = TypeVar("Result")
 
+# Without any progress for so long, a broken connection is told; put and get stay resumable.
+PATIENCE_SECONDS = 60.0
+
 # Passing troubles, by class: the network, a service that restarts, a damaged or misplaced chunk.
 PASSING: tuple[type[LibrarianError], ...] = (Unavailable, DeadlineExceeded, ChunkCorrupt, OffsetMismatch)
 

@@ -15,8 +15,8 @@ from librarian.fileerrors import reading_error
 from librarian.filehash import source_changed
 from librarian.ingest.frames import CHUNK_BYTES, frame
 from librarian.ingest.items import Source
-from librarian.ingest.local import Tick
-from librarian.manifests import MemberKind
+from librarian.ingest.local import Staged, Tick
+from librarian.manifests import DatasetKind, Member, MemberKind, tree_digest
 from librarian.trees import TreeEntry
 
 # What is handed to the event loop at once: a megabyte, or so many small messages.
@@ -60,6 +60,27 @@ class UploadJob:
                 for entry in source.tree.entries
             ]
         return job
+
+    def staged(self, algorithm: str) -> Staged:
+        """The claims, once everything was read."""
+        if self.source.kind is DatasetKind.FILE:
+            digest = self.files[0].checksum
+        else:
+            members = [
+                Member(
+                    file.path,
+                    file.entry.kind,
+                    file.entry.size_bytes,
+                    file.checksum,
+                    file.entry.link_target,
+                    file.entry.mode,
+                    file.entry.mtime_ns,
+                )
+                for file in self.files
+            ]
+            digest = tree_digest(algorithm, members)
+        assert digest is not None, "everything was read"
+        return Staged(digest, self.source.size_bytes, len(self.files) if self.source.tree else 1)
 
 
 class Reader:

@@ -1,0 +1,131 @@
+# Made by scripts/blocking_stub.py from the asyncio client: do not edit.
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
+from types import TracebackType
+from typing import Any, Self
+
+from librarian import client
+from librarian.api.catalog.v1 import catalog_pb2
+from librarian.api.common.v1 import common_pb2
+from librarian.api.gateway.v1 import gateway_pb2
+from librarian.api.store.v1 import store_pb2
+from librarian.api.transfer.v1 import transfer_pb2
+from librarian.client.bytes import PathLike
+from librarian.client.datasets import Order
+from librarian.connection.settings import ConnectionSettings
+from librarian.fetch.session import GetResult
+from librarian.ingest.items import PutItem, PutResult
+from librarian.progress import Progress
+
+class Librarian:
+    def __init__(self, asynchronous: client.Librarian) -> None: ...
+    @classmethod
+    def connect(
+        cls, *, site: str = "", address: str = "", token: str = "", insecure: bool = False
+    ) -> Self: ...
+    @property
+    def settings(self) -> ConnectionSettings: ...
+    def __enter__(self) -> Self: ...
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+    def add_store(self, store: store_pb2.Store, *, service: str = "") -> store_pb2.Store: ...
+    def drain_store(self, name: str, *, drain: bool = True) -> store_pb2.Store: ...
+    def find(
+        self,
+        glob: str = "",
+        *,
+        tags: Mapping[str, str] | None = None,
+        uploader: str = "",
+        min_size_bytes: int | None = None,
+        max_size_bytes: int | None = None,
+        created_after: datetime | None = None,
+        created_before: datetime | None = None,
+        has_store: str = "",
+        lacks_store: str = "",
+        has_replica_state: str = "",
+        order: Order = ...,
+        limit: int | None = None,
+        with_replicas: bool = False,
+    ) -> Iterator[catalog_pb2.Dataset]: ...
+    def get(
+        self,
+        name: str,
+        destination: PathLike,
+        *,
+        members: str | Sequence[str] = (),
+        force: bool = False,
+        store: str = "",
+        progress: Progress | None = None,
+    ) -> GetResult: ...
+    def history(self, name: str) -> Iterator[catalog_pb2.Event]: ...
+    def ingests(
+        self, states: Sequence[transfer_pb2.IngestState.ValueType] = (), *, limit: int | None = None
+    ) -> Iterator[transfer_pb2.Ingest]: ...
+    def issue_token(
+        self, subject: str, role: str = "reader", *, name_prefix: str = "", lifetime_seconds: int = 0
+    ) -> gateway_pb2.IssueTokenResponse: ...
+    def ls(
+        self,
+        prefix: str = "",
+        *,
+        order: Order = ...,
+        limit: int | None = None,
+        with_replicas: bool = False,
+    ) -> Iterator[catalog_pb2.Dataset]: ...
+    def members(self, name: str, glob: str = "") -> Iterator[common_pb2.Member]: ...
+    def put(
+        self,
+        path: PathLike,
+        name: str,
+        *,
+        tags: Mapping[str, str] | None = None,
+        create_time: datetime | None = None,
+        algorithm: str = ...,
+        store: str = "",
+        progress: Progress | None = None,
+    ) -> PutResult: ...
+    def put_each(
+        self,
+        directory: PathLike,
+        prefix: str = "",
+        *,
+        tags: Mapping[str, str] | None = None,
+        algorithm: str = ...,
+        store: str = "",
+        progress: Progress | None = None,
+    ) -> Iterator[PutResult]: ...
+    def put_many(
+        self,
+        items: Iterable[PutItem],
+        *,
+        algorithm: str = ...,
+        store: str = "",
+        progress: Progress | None = None,
+    ) -> Iterator[PutResult]: ...
+    def read(self, name: str, *, members: str | Sequence[str] = (), store: str = "") -> Iterator[bytes]: ...
+    def register(
+        self,
+        store: str,
+        *,
+        path: str = "",
+        glob: str = "",
+        algorithm: str = ...,
+        tags: Mapping[str, str] | None = None,
+        progress: Progress | None = None,
+    ) -> transfer_pb2.RegisterTreesResponse: ...
+    def revoke_token(self, token_id: str) -> gateway_pb2.Token: ...
+    def scan(self, store: str, *, progress: Progress | None = None) -> Iterator[store_pb2.ScanFinding]: ...
+    def show(self, name: str) -> catalog_pb2.Dataset: ...
+    def status(self) -> gateway_pb2.GetSiteResponse: ...
+    def stores(self) -> list[store_pb2.Store]: ...
+    def summary(self) -> catalog_pb2.GetSummaryResponse: ...
+    def tokens(self) -> Iterator[gateway_pb2.Token]: ...
+    def update_store(self, store: store_pb2.Store, fields: list[str]) -> store_pb2.Store: ...
+    def verify(self, name: str, *, progress: Progress | None = None) -> list[store_pb2.ReplicaReport]: ...
+    def verify_store(
+        self, store: str, *, after_uid: str = "", progress: Progress | None = None
+    ) -> Iterator[transfer_pb2.VerifyReplicasResponse]: ...
+
+def asynchronous_methods() -> dict[str, Callable[..., Any]]: ...

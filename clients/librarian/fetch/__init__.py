@@ -1,0 +1,1 @@
+"""Taking datasets out: as `cp -r` would, verified on the way, resumed after a break, overwriting nothing."""
