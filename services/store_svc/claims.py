@@ -23,12 +23,15 @@ class Seen(Protocol):
     mtime_ns: int
     inode: int
     link_target: str
+    checksum: Checksum | None
 
 
-def members_of(seen: Iterable[Seen], checksums: Iterable[Checksum | None]) -> list[Member]:
+def members_of(seen: Iterable[Seen]) -> list[Member]:
     return [
-        Member(e.path, e.kind, e.size_bytes, checksum, e.link_target, e.mode, e.mtime_ns)
-        for e, checksum in zip(seen, checksums, strict=True)
+        Member(
+            each.path, each.kind, each.size_bytes, each.checksum, each.link_target, each.mode, each.mtime_ns
+        )
+        for each in seen
     ]
 
 

@@ -6,16 +6,15 @@ from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Row, Select, delete, func, insert, literal, select, update
+from sqlalchemy import Row, delete, func, insert, literal, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from librarian.checksums import Checksum
 from librarian.manifests import DatasetKind
 from librarian.names import ancestors
-from store_svc.lifecycle import UploadState
 from store_svc.queries.arrays import TEXT, array, rows
 from store_svc.records import Fingerprint, Holding
-from store_svc.tables import holdings, uploads
+from store_svc.tables import holdings
 
 
 async def get_holding(connection: AsyncConnection, uid: str) -> Holding | None:
@@ -83,29 +82,23 @@ async def delete_holdings(connection: AsyncConnection, uids: Sequence[str]) -> l
 
 
 async def holders_of(connection: AsyncConnection, store: str, names: Sequence[str]) -> dict[str, set[str]]:
-    """Uids of datasets held, and of uploads past verification, at each path, above it or below it."""
+    """Uids of the datasets held at each path, above it or below it."""
     exact = rows(name=TEXT, place=TEXT)
     around = rows(name=TEXT)
+    here = holdings.c.store == store
+    at_or_above = select(exact.c.name, holdings.c.uid).join_from(
+        exact, holdings, here & (holdings.c.name == exact.c.place)
+    )
+    # `/` is 0x2f, and `0` follows it.
+    inside = (holdings.c.name > around.c.name + "/") & (holdings.c.name < around.c.name + "0")
+    under = select(around.c.name, holdings.c.uid).join_from(around, holdings, here & inside)
     pairs = [(name, place) for name in names for place in (*ancestors(name), name)]
-    statements: list[Select[Any]] = []
-    for table, uid, more in (
-        (holdings, holdings.c.uid, literal(value=True)),
-        (uploads, uploads.c.upload_id, uploads.c.state.in_((UploadState.VERIFIED, UploadState.COMMITTED))),
-    ):
-        here = (table.c.store == store) & more
-        statements += [
-            select(exact.c.name, uid).join_from(exact, table, here & (table.c.name == exact.c.place)),
-            # `/` is 0x2f, and `0` follows it.
-            select(around.c.name, uid).join_from(
-                around,
-                table,
-                here & (table.c.name > around.c.name + "/") & (table.c.name < around.c.name + "0"),
-            ),
-        ]
+    columns = {"name": [name for name, _ in pairs], "place": [place for _, place in pairs]}
     found: dict[str, set[str]] = {name: set() for name in names}
-    for statement, values in zip(statements, 2 * [_columns_of(pairs), {"name": list(names)}], strict=True):
-        for name, holder in await connection.execute(statement, values):
-            found[name].add(holder)
+    for name, uid in await connection.execute(at_or_above, columns):
+        found[name].add(uid)
+    for name, uid in await connection.execute(under, {"name": list(names)}):
+        found[name].add(uid)
     return found
 
 
@@ -135,10 +128,6 @@ async def known_uids(connection: AsyncConnection, uids: Sequence[str]) -> set[st
     """Which of these are held."""
     statement = select(holdings.c.uid).where(holdings.c.uid == func.any(array("uids", TEXT)))
     return set((await connection.execute(statement, {"uids": list(uids)})).scalars())
-
-
-def _columns_of(pairs: list[tuple[str, str]]) -> dict[str, list[str]]:
-    return {"name": [name for name, _ in pairs], "place": [place for _, place in pairs]}
 
 
 def _columns(holding: Holding) -> dict[str, Any]:

@@ -285,6 +285,12 @@ async def unfinished(connection: AsyncConnection, store: str) -> list[str]:
     return list((await connection.execute(statement.order_by(uploads.c.upload_id))).scalars())
 
 
+async def verified_uploads(connection: AsyncConnection, store: str) -> list[Upload]:
+    """All of a store that wait to be placed."""
+    statement = select(uploads).where(uploads.c.store == store, uploads.c.state == UploadState.VERIFIED)
+    return [_upload(row) for row in await connection.execute(statement.order_by(uploads.c.begin_time))]
+
+
 async def used_areas(connection: AsyncConnection, areas: Sequence[str]) -> set[str]:
     """Which of these staging areas somebody may still write to, or a commit still take from."""
     statement = (

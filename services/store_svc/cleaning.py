@@ -1,0 +1,38 @@
+"""Takes away what uploads left that were given up or failed, and areas that nobody uses any more."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from store_svc import removing, staging
+from store_svc.identity import OpenRoot
+from store_svc.kit import Kit
+from store_svc.outcomes import each
+from store_svc.queries import uploads as queries
+from store_svc.records import Store, Upload
+
+
+async def clean(kit: Kit, root: OpenRoot, uploads: Sequence[Upload]) -> None:
+    """What cannot be removed now is tried again by recovery."""
+    if not uploads:
+        return
+    outcomes = await kit.threads.io(each, uploads, lambda upload: removing.remove_upload(root, upload))
+    kit.faults.hit("clean.removed")
+    done = []
+    for upload, error in zip(uploads, outcomes, strict=True):
+        if error is None:
+            done.append(upload.upload_id)
+        else:
+            kit.logger.warning("upload_not_removed", upload_id=upload.upload_id, exc_info=error)
+    async with kit.database.transaction() as connection:
+        await queries.mark_cleaned(connection, done)
+
+
+async def tidy_areas(kit: Kit, store: Store, root: OpenRoot, areas: Iterable[str]) -> None:
+    """Removes those that no open upload uses."""
+    async with kit.area_locks[store.name]:
+        looked_at = set(areas)
+        async with kit.database.transaction() as connection:
+            unused = looked_at - await queries.used_areas(connection, sorted(looked_at))
+        if unused:
+            await kit.threads.io(staging.remove_areas, root, unused)
