@@ -12,7 +12,7 @@ from time import perf_counter
 from typing import Any, NoReturn
 
 import grpc
-from grpc.aio import AbortError
+from grpc.aio import AbortError, InternalError
 
 from librarian.errors import Code, DeadlineExceeded, LibrarianError, RoleMayNot, TokenMissing
 from svckit.auth import Caller, Role, Verifier, set_caller
@@ -124,6 +124,9 @@ class Guard:
 
     async def _fail(self, error: BaseException, context: Context, method: str, started: float) -> NoReturn:
         _, service, name = method.split("/")
+        if isinstance(error, InternalError):
+            # gRPC could not hand on an answer: the client is gone, or its deadline has passed.
+            error = asyncio.CancelledError()
         told = error if isinstance(error, LibrarianError) else _only_ours(error)
         if told is not None and not _is_bug(told):
             code = code_of(told).name
@@ -152,7 +155,10 @@ class Guard:
                 message=cut(told.message, _LOGGED_BYTES),
             )
         message, trailers = trailers_of(told)
-        await context.abort(code_of(told), message, trailers)
+        try:
+            await context.abort(code_of(told), message, trailers)
+        except InternalError as gone:
+            raise asyncio.CancelledError from gone
 
 
 _MAKERS: dict[tuple[bool, bool], Callable[..., Any]] = {
