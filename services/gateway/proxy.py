@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import grpc
 import grpc.aio
@@ -24,7 +24,7 @@ Check = Callable[[bytes, Backend], Awaitable[None]]
 # Answers a unary request at the gateway itself.
 Answering = Callable[[bytes, Context], Awaitable[bytes]]
 
-Handler = grpc.RpcMethodHandler[Any, Any]
+Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 
 _TRACEPARENT = "traceparent"
 
