@@ -49,10 +49,8 @@ _CHECKED = (
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Datasets that may be published as far as the batch itself can tell, in the order of their keys.
-
-    That every publisher inserts in one order keeps two of them from waiting for each other in a circle.
-    `positions[i]` is where dataset i stood in the request.
+    """Datasets that may be published as far as the batch itself can tell; index i of every column speaks
+    of dataset i, `positions[i]` is where it stood in the request.
     """
 
     positions: Sequence[int]
@@ -140,7 +138,7 @@ def read_columns(
         stores=stores,
     )
     good = [index for index in range(count) if index not in bad]
-    return whole.choose(sorted(good, key=keys.__getitem__)), bad
+    return whole.choose(good) if bad else whole, bad
 
 
 def checked_key(name: str) -> str:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Collection
+from dataclasses import dataclass, field, fields
 
 from librarian.api.common.v1 import common_pb2
 from librarian.checksums import Checksum
@@ -51,6 +52,15 @@ class MemberColumns:
         self.targets.append(member.link_target)
         self.modes.append(member.mode)
         self.mtimes.append(member.mtime_ns)
+
+    def last_words(self, closed: Collection[str]) -> MemberColumns:
+        """Each member once, as last told, without those of the datasets in `closed`."""
+        last = {key: index for index, key in enumerate(zip(self.uids, self.paths, strict=True))}
+        if len(last) == len(self) and not closed:
+            return self
+        chosen = [index for (uid, _), index in last.items() if uid not in closed]
+        columns = (getattr(self, each.name) for each in fields(self))
+        return MemberColumns(*([column[index] for index in chosen] for column in columns))
 
 
 def _checksum(member: common_pb2.Member) -> Checksum | None:

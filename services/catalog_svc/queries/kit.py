@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from sqlalchemy import ARRAY, ColumnElement, Text, Uuid, bindparam, cast, column, func, literal_column
+from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.sql.selectable import TableValuedAlias
 from sqlalchemy.types import TypeEngine
 
@@ -20,6 +21,14 @@ Rows: TypeAlias = "list[asyncpg.Record]"
 UID = Uuid(as_uuid=False)
 # Written out: a parameter would hide from the planner that the partial indexes apply.
 is_live: ColumnElement[bool] = datasets.c.state == literal_column(str(LIVE))
+
+
+async def bare(connection: AsyncConnection) -> Bare:
+    """The driver's own connection, inside of the transaction that `connection` is in."""
+    driver: Bare | None = (await connection.get_raw_connection()).driver_connection
+    assert driver is not None
+    assert driver.is_in_transaction(), "SQLAlchemy begins with its first statement"
+    return driver
 
 
 def given(**columns: TypeEngine[Any]) -> TableValuedAlias:

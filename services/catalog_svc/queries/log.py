@@ -38,8 +38,13 @@ EVENT = (
     events.c.to_state,
     events.c.reason,
 )
-# One for each schema: several sites may share a database.
+# As `channel_of` says; one for each schema, because several sites may share a database.
 _CHANNEL: ColumnElement[str] = func.current_schema().op("||")(literal_column("'_events'"))
+
+
+def channel_of(schema: str) -> str:
+    """Where `append` notifies."""
+    return f"{schema}_events"
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,16 +140,6 @@ async def head(connection: Bare) -> tuple[int, int]:
     row = await _head().fetchrow(connection)
     assert row is not None
     return row[0], row[1]
-
-
-@cache
-def _channel() -> HotStatement:
-    return compile_hot(select(_CHANNEL))
-
-
-async def channel(connection: Bare) -> str:
-    """Where `append` notifies."""
-    return str(await connection.fetchval(_channel().sql))
 
 
 # Another cluster, another timeline of it (a recovery to a point in time, a fail-over), or tables that

@@ -79,7 +79,7 @@ def _insert_datasets() -> HotStatement:
             ),
         )
         .on_conflict_do_nothing()
-        .returning(datasets.c.uid)
+        .returning(datasets.c.uid, datasets.c.name_key)
         .cte("inserted")
     )
     copies = (
@@ -94,13 +94,13 @@ def _insert_datasets() -> HotStatement:
         .cte("copies")
     )
     some_lost = func.count() < bindparam("row_count", type_=BigInteger)
-    uids = case((some_lost, func.array_agg(as_text(inserted.c.uid))), else_=null())
-    return compile_hot(select(func.count(), uids).select_from(inserted).add_cte(copies))
+    keys = case((some_lost, func.array_agg(inserted.c.name_key)), else_=null())
+    return compile_hot(select(func.count(), keys).select_from(inserted).add_cte(copies))
 
 
 async def insert_datasets(connection: Bare, batch: Batch, now_us: int) -> set[str] | None:
     """Puts in what can be, each with the replica on its store; None where that was all of them, else the
-    uids of those it was.
+    keys of those it was.
 
     A name or uid that another has keeps its row out; where the other is not committed yet, this waits.
     """
@@ -125,8 +125,8 @@ async def insert_datasets(connection: Bare, batch: Batch, now_us: int) -> set[st
         row_count=len(batch.uids),
     )
     assert row is not None
-    inserted, uids = row
-    return None if inserted == len(batch.uids) else set(uids or ())
+    inserted, keys = row
+    return None if inserted == len(batch.uids) else set(keys or ())
 
 
 @cache
@@ -207,7 +207,7 @@ def _end_reservations() -> HotStatement:
     return compile_hot(delete(name_reservations).where(name_reservations.c.uid == any_(array("uids", UID))))
 
 
-async def end_reservations(connection: Bare, uids: list[str]) -> None:
+async def end_reservations(connection: Bare, uids: Sequence[str]) -> None:
     """Forgets who was about to: it has come to a verdict."""
     await _end_reservations().fetch(connection, uids=uids)
 

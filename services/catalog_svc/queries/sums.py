@@ -73,13 +73,16 @@ async def scopes(connection: Bare) -> list[str]:
 
 @cache
 def _claim() -> HotStatement:
-    return compile_hot(select(summary_scopes.c.sequence).where(_SCOPE).with_for_update(skip_locked=True))
+    wanted = select(summary_scopes.c.sequence, summary_scopes.c.time_us).where(_SCOPE)
+    return compile_hot(wanted.with_for_update(skip_locked=True))
 
 
-async def claim(connection: Bare, scope: str) -> int | None:
-    """Up to which event the scope is folded; None where another process is at it."""
+async def claim(connection: Bare, scope: str) -> tuple[int, int] | None:
+    """Up to which event the scope is folded, and since when that is known to be all (0: not yet); None
+    where another process is at it.
+    """
     row = await _claim().fetchrow(connection, scope=scope)
-    return None if row is None else int(row[0])
+    return None if row is None else (row[0], row[1] or 0)
 
 
 @cache
