@@ -17,7 +17,7 @@ KEEPALIVE_MS = 30_000
 
 _SERVICES = {
     "librarian.api.catalog.v1.CatalogService": ("RegisterDatasets", "WatchEvents"),
-    "librarian.api.gateway.v1.GatewayService": (),
+    "librarian.api.gateway.v1.SiteService": (),
     "librarian.api.store.v1.StoreService": (
         "WriteUpload",
         "ReadManifest",
