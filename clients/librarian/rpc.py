@@ -16,7 +16,7 @@ MAX_MESSAGE_BYTES = 16 << 20
 KEEPALIVE_MS = 30_000
 
 _SERVICES = {
-    "librarian.api.catalog.v1.CatalogService": ("RegisterDatasets", "WatchEvents"),
+    "librarian.api.catalog.v1.CatalogService": ("AddMembers", "RegisterDatasets", "WatchEvents"),
     "librarian.api.gateway.v1.SiteService": (),
     "librarian.api.store.v1.StoreService": (
         "WriteUpload",
