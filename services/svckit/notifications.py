@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -44,15 +44,31 @@ class Bell:
         return True
 
 
+def _not_heard(_payload: str) -> None:
+    """For those to whom the ring is enough."""
+
+
 @asynccontextmanager
 async def listening(
-    dsn: str, channel: str, *, application_name: str, reconnect_seconds: float = _RECONNECT_SECONDS
+    dsn: str,
+    channel: str,
+    *,
+    application_name: str,
+    reconnect_seconds: float = _RECONNECT_SECONDS,
+    hear: Callable[[str], None] = _not_heard,
 ) -> AsyncIterator[Bell]:
     """A bell for `channel` (names are shared by the whole database: begin them with the schema's), on a
     connection of its own that is made again whenever it breaks.
+
+    `hear` is given each payload before the bell rings; "" after a lost connection.
     """
     bell = Bell()
-    task = asyncio.create_task(_listen(bell, dsn, channel, application_name, reconnect_seconds))
+
+    def ring(payload: str) -> None:
+        hear(payload)
+        bell.ring()
+
+    task = asyncio.create_task(_listen(ring, dsn, channel, application_name, reconnect_seconds))
     try:
         yield bell
     finally:
@@ -61,7 +77,7 @@ async def listening(
 
 
 async def _listen(
-    bell: Bell, dsn: str, channel: str, application_name: str, reconnect_seconds: float
+    ring: Callable[[str], None], dsn: str, channel: str, application_name: str, reconnect_seconds: float
 ) -> None:
     while True:
         try:
@@ -69,16 +85,16 @@ async def _listen(
         except Unavailable:
             await asyncio.sleep(reconnect_seconds)
             continue
-        await _pass_on(connection, channel, bell)
+        await _pass_on(connection, channel, ring)
 
 
-async def _pass_on(connection: asyncpg.Connection[Any], channel: str, bell: Bell) -> None:
+async def _pass_on(connection: asyncpg.Connection[Any], channel: str, ring: Callable[[str], None]) -> None:
     """Until the connection is lost."""
     lost = asyncio.Event()
     try:
         connection.add_termination_listener(lambda *_: lost.set())
-        await connection.add_listener(channel, lambda *_: bell.ring())
-        bell.ring()
+        await connection.add_listener(channel, lambda *heard: ring(heard[-1]))
+        ring("")
         await lost.wait()
     except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
         lost.set()
