@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from datetime import datetime
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
@@ -12,7 +11,7 @@ from librarian.api.catalog.v1 import catalog_pb2
 from librarian.api.common.v1 import common_pb2
 from librarian.api.store.v1 import store_pb2
 from librarian.api.transfer.v1 import transfer_pb2 as pb
-from librarian.errors import IngestNotFound, InvalidPageToken, LibrarianError
+from librarian.errors import IngestNotFound, LibrarianError
 from librarian.messages import error_of, item_error, timestamp
 from transfer_svc.lifecycle import IngestState
 from transfer_svc.outcomes import Bytes, LiveDataset
@@ -146,16 +145,3 @@ def bytes_found(status: store_pb2.CommitUploadStatus) -> Bytes | None:
 def error_in(message: common_pb2.ItemError) -> LibrarianError | None:
     """The error of a field that may be unset."""
     return error_of(message) if message.code or message.reason else None
-
-
-def page_key(ingest: Ingest) -> list[str | int | float | bool | None]:
-    return [ingest.begin_time.isoformat(), ingest.ingest_id]
-
-
-def page_position(keys: list[str | int | float | bool | None]) -> tuple[datetime, str]:
-    """Raises InvalidPageToken."""
-    try:
-        begin_time, ingest_id = keys
-        return datetime.fromisoformat(str(begin_time)), str(ingest_id)
-    except ValueError as error:
-        raise InvalidPageToken("the page token is garbled") from error

@@ -143,6 +143,11 @@ def failed(error: LibrarianError) -> Decision:
     return Decision(Step.MOVE, IngestEvent.FAIL, error)
 
 
+def after_call(error: LibrarianError, count: int) -> Decision:
+    """A whole call about `count` ingests was refused. Only an error about the one there is can be its end."""
+    return failed(error) if count == 1 and is_permanent(error) else Decision(Step.RETRY, error=error)
+
+
 def after_commit(
     state: UploadState, claimed: Bytes, found: Bytes | None, error: LibrarianError | None
 ) -> Decision:

@@ -24,7 +24,6 @@ from sqlalchemy import (
     func,
     select,
     true,
-    tuple_,
     update,
 )
 from sqlalchemy.dialects.postgresql import ARRAY, insert
@@ -164,7 +163,7 @@ async def discard_ingests(connection: Connection[Any], ids: Sequence[str]) -> No
 
 
 # A worker that holds one of these rows (to expire it) loses it: its lease is gone, its write refused.
-_LET_GO: dict[str, Any] = {"lease_owner": None, "lease_until": None, "attempt_count": 0}
+_LET_GO: dict[str, Any] = {"lease_owner": None, "lease_until": None, "attempt_count": 0, "error_json": ""}
 _PROLONG = compile_hot(
     update(ingests)
     .values(
@@ -243,19 +242,18 @@ async def list_ingests(
     owner: Owner,
     *,
     states: Sequence[int],
-    after: tuple[datetime, str] | None,
+    after: str,
     limit: int,
 ) -> list[Ingest]:
-    """A page of ingests, newest first, after the (begin_time, ingest_id) of the last one sent."""
-    key = tuple_(ingests.c.begin_time, ingests.c.ingest_id)
+    """A page of ingests, newest first, after the last one sent ("": from the start)."""
     statement = (
         select(*_VISIBLE)
         .where(
             owner.clause(),
             ingests.c.state.in_(states) if states else true(),
-            key < tuple_(*after) if after else true(),
+            ingests.c.ingest_id < after if after else true(),
         )
-        .order_by(ingests.c.begin_time.desc(), ingests.c.ingest_id.desc())
+        .order_by(ingests.c.ingest_id.desc())
         .limit(limit)
     )
     return [Ingest(*row) for row in await connection.execute(statement)]

@@ -6,13 +6,13 @@ import asyncio
 from collections.abc import Sequence
 from typing import Final
 
-from librarian.errors import LibrarianError
+from librarian.errors import InvalidPageToken, LibrarianError
 from svckit.auth import Caller
 from svckit.paging import decode_page_token, encode_page_token, page_size
 from transfer_svc import queries, rules
 from transfer_svc.context import Context, may_act, owner_of
 from transfer_svc.lifecycle import FINAL
-from transfer_svc.messages import no_such_ingest, page_key, page_position
+from transfer_svc.messages import no_such_ingest
 from transfer_svc.values import Ingest
 from transfer_svc.waiting import Waiting
 
@@ -34,13 +34,20 @@ async def list_ingests(
     """A page, newest first, and the token of the next one."""
     limit = page_size(size)
     binding = repr((caller.subject, sorted(states))).encode()
-    after = page_position(decode_page_token(token, binding=binding)) if token else None
+    after = _position(token, binding) if token else ""
     async with context.database.transaction() as connection:
         found = await queries.list_ingests(
             connection, owner_of(caller), states=states, after=after, limit=limit + 1
         )
     page = found[:limit]
-    return page, encode_page_token(page_key(page[-1]), binding=binding) if len(found) > limit else ""
+    return page, encode_page_token([page[-1].ingest_id], binding=binding) if len(found) > limit else ""
+
+
+def _position(token: str, binding: bytes) -> str:
+    match decode_page_token(token, binding=binding):
+        case [str(ingest_id)] if rules.can_be_id(ingest_id):
+            return ingest_id
+    raise InvalidPageToken("the page token is garbled")
 
 
 async def wait_ingests(

@@ -68,9 +68,8 @@ ingests: Final = Table(
     *lease_columns(),
     # What workers look for, by state and store, next due first. Rows leave it for good once settled.
     Index("ingests_due", "state", "store", "not_before", postgresql_where=text("NOT settled")),
-    # ListIngests, newest first.
-    Index("ingests_by_uploader", "uploader", text("begin_time DESC"), text("ingest_id DESC")),
-    Index("ingests_by_time", text("begin_time DESC"), text("ingest_id DESC")),
+    # ListIngests: newest first, as uids are born in order.
+    Index("ingests_by_uploader", "uploader", "ingest_id"),
 )
 
 requests: Final = idempotency_table(metadata)

@@ -1,0 +1,1 @@
+"""The processes that carry ingests out. Any number of them may run."""

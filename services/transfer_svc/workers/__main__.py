@@ -1,0 +1,18 @@
+"""`python -m transfer_svc.workers --config FILE.toml`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from svckit.server import main as serve
+from transfer_svc.app import build_worker
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The exit code; see svckit.server.main."""
+    return serve("worker", build_worker, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

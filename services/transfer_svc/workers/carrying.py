@@ -1,0 +1,35 @@
+"""One batch from wherever it stands to its end."""
+
+from __future__ import annotations
+
+import asyncio
+
+from transfer_svc.lifecycle import FINAL, IngestState
+from transfer_svc.origins import Origins
+from transfer_svc.workers.desk import Desk
+from transfer_svc.workers.expiring import expire
+from transfer_svc.workers.publishing import publish
+from transfer_svc.workers.settling import settle
+from transfer_svc.workers.storing import ask_catalog, commit_round, sign_origins
+
+
+async def carry(desk: Desk, origins: Origins, stopping: asyncio.Event) -> None:
+    """Goes round until nothing is left on the desk: those that are through are published and settled while
+    the store still reads the others. A stop gives the rest back.
+    """
+    if opened := desk.in_state(IngestState.OPEN):
+        await expire(desk, opened)
+    await sign_origins(desk, origins, desk.in_state(IngestState.COMMITTING))
+    while desk.jobs:
+        asked = []
+        if committing := desk.in_state(IngestState.COMMITTING):
+            asked = await commit_round(desk, origins, committing)
+        if stored := desk.in_state(IngestState.STORED):
+            await publish(desk, origins.site, stored)
+        # After publishing: who holds the path may well be in this very batch.
+        if asked:
+            await ask_catalog(desk, asked)
+        if ended := desk.in_state(*FINAL):
+            await settle(desk, ended)
+        if stopping.is_set():
+            await desk.release()
