@@ -26,6 +26,8 @@ _CONNECT_SECONDS = 10.0
 _WAIT_SECONDS = 20.0
 # Class 08: connection exceptions; 57P: the server is going or coming; 53300: too many connections.
 _GONE_STATES = ("08", "57P", "53300")
+# What asyncpg raises of its own when the connection broke; InterfaceError also for wrong arguments.
+_BROKEN = (asyncpg.InterfaceError, asyncpg.InternalClientError)
 # Serialisation failure and deadlock.
 _COLLISION_STATES = ("40001", "40P01")
 
@@ -108,8 +110,9 @@ class Database:
             if error.connection_invalidated or _is_passing(error.orig):
                 raise _unavailable(error.orig) from error
             raise
-        except asyncpg.PostgresError as error:  # of the driver's own calls, such as COPY
-            if _is_passing(error):
+        except (asyncpg.PostgresError, asyncpg.InternalClientError) as error:
+            # Of the driver's own calls, such as COPY, and where the server went away between two.
+            if isinstance(error, asyncpg.InternalClientError) or _is_passing(error):
                 raise _unavailable(error) from error
             raise
         except PoolTimeout as error:
@@ -124,8 +127,11 @@ class Database:
         try:
             yield connection
         except BaseException as error:
+            lost = isinstance(error, _BROKEN) and (
+                connection.is_closed() or isinstance(error, asyncpg.InternalClientError)
+            )
             self._hot.release(connection, broken=_leaves_unknown(error))
-            if isinstance(error, asyncpg.InterfaceError) or _is_passing(error):
+            if lost or _is_passing(error):
                 raise _unavailable(error) from error
             raise
         self._hot.release(connection)

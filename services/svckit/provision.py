@@ -67,8 +67,12 @@ async def _provide(connection: asyncpg.Connection[Any], wanted: ServiceRole) -> 
             await connection.execute(f"GRANT {role} TO CURRENT_USER")
         await connection.execute(f"CREATE SCHEMA {schema} AUTHORIZATION {role}")
     await connection.execute(f"REVOKE ALL ON SCHEMA {schema} FROM PUBLIC")
-    database = _quoted(await connection.fetchval("SELECT current_database()"))
-    await connection.execute(f"GRANT CONNECT ON DATABASE {database} TO {role}")
+    # Everyone may connect unless somebody has revoked it.
+    if not await connection.fetchval(
+        "SELECT has_database_privilege($1, current_database(), 'CONNECT')", wanted.role
+    ):
+        database = _quoted(await connection.fetchval("SELECT current_database()"))
+        await connection.execute(f"GRANT CONNECT ON DATABASE {database} TO {role}")
 
 
 async def _exists(connection: asyncpg.Connection[Any], catalogue: str, column: str, name: str) -> bool:
