@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
+from functools import lru_cache
 from operator import itemgetter
 from typing import Any
 
@@ -113,7 +114,7 @@ def read_columns(
             _check_content(kind, algorithm, digest, size, members)
             _check_texts(uploader, traceparent, site)
             _check_time(time_us)
-            tags[index] = _canonical_tags(tags_json)
+            tags[index] = _checked_tags(tags_json)
             origins[index] = _checked_origin(origin)
             check_store_name(store)
         except LibrarianError as error:
@@ -231,8 +232,9 @@ def _check_time(create_time_us: int) -> None:
         )
 
 
-def _canonical_tags(text: str) -> str | None:
-    """The tags as JSON that PostgreSQL takes; None for none. Raises InvalidInput."""
+@lru_cache(maxsize=1024)
+def _checked_tags(text: str) -> str | None:
+    """The tags, where PostgreSQL takes them; None for none. Raises InvalidInput."""
     if not text:
         return None
     try:
@@ -244,7 +246,7 @@ def _canonical_tags(text: str) -> str | None:
             f"tags_json {printable(text)!r} cannot be kept",
             remedy=f"a JSON object of strings to strings, without NUL, at most {MAX_TAGS_BYTES} characters",
         )
-    return json.dumps(tags, ensure_ascii=False) if tags else None
+    return text if tags else None
 
 
 def _is_pair(key: str, value: object) -> bool:

@@ -39,7 +39,7 @@ async def update_replicas(context: Context, request: pb.UpdateReplicasRequest) -
         now_us = context.now_us()
         happenings = await apply_reports(connection, reports, refused, now_us)
         if happenings:
-            await log.append(connection, entries(happenings), now_us)
+            await log.append(connection, happenings, now_us)
         context.faults.hit("catalog.replicas_updated")
         response = pb.UpdateReplicasResponse()
         for index in sorted(refused):
@@ -87,17 +87,6 @@ async def apply_reports(
     changed = [key for key, copy in copies.items() if before.get(key) != copy]
     await _write(connection, changed, [copies[key] for key in changed], now_us)
     return happenings
-
-
-def entries(happenings: Sequence[Happening]) -> log.Entries:
-    return log.Entries(
-        types=[each.type for each in happenings],
-        uids=[each.key[0] for each in happenings],
-        stores=[each.key[1] for each in happenings],
-        from_states=[each.before for each in happenings],
-        to_states=[each.after for each in happenings],
-        reasons=[each.reason for each in happenings],
-    )
 
 
 def _can_be_new(report: Report) -> bool:

@@ -16,12 +16,11 @@ from librarian.manifests import DatasetKind
 from librarian.messages import item_error
 from librarian.names import printable
 
-from . import eventtypes
 from .columns import Batch, read_columns
 from .context import Context
-from .copies import apply_reports, entries
+from .copies import apply_reports
 from .judging import Verdict, judge
-from .lifecycle import ReplicaEvent, ReplicaState
+from .lifecycle import ReplicaEvent
 from .naming import clashes_within, directories, is_prefix
 from .queries import log, members
 from .queries import publishing as queries
@@ -106,9 +105,10 @@ async def _publish(context: Context, connection: Bare, batch: Batch, *, adopting
         }
         new = new.choose([index for index, uid in enumerate(new.uids) if uid not in gone])
         await members.end_pending(connection, [new.uids[index] for index in _directories(new)])
-    for added in (_publications(new), entries(happenings)):
-        if added.uids:
-            await log.append(connection, added, now_us)
+    if new.uids:
+        await log.append_publications(connection, new.uids, new.stores, now_us)
+    if happenings:
+        await log.append(connection, happenings, now_us)
     context.faults.hit("catalog.events_appended")
     return verdicts
 
@@ -188,18 +188,6 @@ async def _adopt(connection: Bare, batch: Batch, others: dict[int, Verdict], now
 
 def _directories(batch: Batch) -> list[int]:
     return [index for index, kind in enumerate(batch.kinds) if kind == DatasetKind.DIRECTORY]
-
-
-def _publications(new: Batch) -> log.Entries:
-    count = len(new.uids)
-    return log.Entries(
-        types=[eventtypes.DATASET_PUBLISHED] * count,
-        uids=new.uids,
-        stores=new.stores,
-        from_states=[None] * count,
-        to_states=[ReplicaState.AVAILABLE] * count,
-        reasons=[""] * count,
-    )
 
 
 def _fill(message: pb.PublishVerdict, position: int, verdict: Verdict) -> None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
 from sqlalchemy import (
     BigInteger,
@@ -20,7 +20,11 @@ from sqlalchemy import (
     update,
 )
 from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.sql.selectable import TableValuedAlias
 
+from catalog_svc.eventtypes import DATASET_PUBLISHED
+from catalog_svc.lifecycle import ReplicaState
+from catalog_svc.reports import Happening
 from catalog_svc.tables import datasets, events, site_state
 from svckit.database import HotStatement, compile_hot
 
@@ -47,18 +51,6 @@ def channel_of(schema: str) -> str:
     return f"{schema}_events"
 
 
-@dataclass(frozen=True, slots=True)
-class Entries:
-    """New events as columns of equal length; a `from_states` of None says the replica was not there."""
-
-    types: Sequence[str]
-    uids: Sequence[str]
-    stores: Sequence[str]
-    from_states: Sequence[int | None]
-    to_states: Sequence[int]
-    reasons: Sequence[str]
-
-
 @cache
 def _lock() -> HotStatement:
     return compile_hot(select(site_state.c.sequence).with_for_update())
@@ -71,11 +63,8 @@ async def lock(connection: Bare) -> None:
     await _lock().fetch(connection)
 
 
-@cache
-def _append() -> HotStatement:
-    rows = given(
-        type=Text(), uid=UID, store=Text(), before=SmallInteger(), after=SmallInteger(), reason=Text()
-    )
+def _append(rows: TableValuedAlias, *content: ColumnElement[Any]) -> HotStatement:
+    """`content`: type, store, from_state, to_state and reason of the events whose uids `rows` holds."""
     count = bindparam("entry_count", type_=BigInteger)
     moved = (
         update(site_state)
@@ -83,14 +72,12 @@ def _append() -> HotStatement:
         .returning((site_state.c.sequence - count).label("base"))
         .cte("moved")
     )
+    place, now = moved.c.base + rows.c.ordinal, bindparam("now_us", type_=BigInteger)
     written = (
         insert(events)
         .from_select(
-            [column.name for column in events.c],
-            select(
-                *(moved.c.base + rows.c.ordinal, bindparam("now_us", type_=BigInteger), rows.c.type),
-                *(rows.c.uid, rows.c.store, rows.c.before, rows.c.after, rows.c.reason),
-            ).select_from(moved.join(rows, literal_column("true"))),
+            ["sequence", "time_us", "dataset_uid", "type", "store", "from_state", "to_state", "reason"],
+            select(place, now, rows.c.uid, *content).select_from(moved.join(rows, literal_column("true"))),
         )
         .cte("written")
     )
@@ -98,18 +85,44 @@ def _append() -> HotStatement:
     return compile_hot(select(told).select_from(moved).add_cte(written))
 
 
-async def append(connection: Bare, entries: Entries, now_us: int) -> None:
-    """Gives the events their places in the log and wakes whoever waits for them."""
-    await _append().fetch(
+@cache
+def _append_any() -> HotStatement:
+    rows = given(
+        uid=UID, type=Text(), store=Text(), before=SmallInteger(), after=SmallInteger(), reason=Text()
+    )
+    return _append(rows, rows.c.type, rows.c.store, rows.c.before, rows.c.after, rows.c.reason)
+
+
+async def append(connection: Bare, happenings: Sequence[Happening], now_us: int) -> None:
+    """Gives events their places in the log and wakes whoever waits for them."""
+    await _append_any().fetch(
         connection,
-        type=entries.types,
-        uid=entries.uids,
-        store=entries.stores,
-        before=entries.from_states,
-        after=entries.to_states,
-        reason=entries.reasons,
-        entry_count=len(entries.uids),
+        uid=[each.key[0] for each in happenings],
+        type=[each.type for each in happenings],
+        store=[each.key[1] for each in happenings],
+        before=[each.before for each in happenings],
+        after=[each.after for each in happenings],
+        reason=[each.reason for each in happenings],
+        entry_count=len(happenings),
         now_us=now_us,
+    )
+
+
+@cache
+def _append_publications() -> HotStatement:
+    rows = given(uid=UID, store=Text())
+    published: ColumnElement[str] = literal_column(f"'{DATASET_PUBLISHED}'")
+    available: ColumnElement[int] = literal_column(str(ReplicaState.AVAILABLE.value))
+    nothing: ColumnElement[int | None] = literal_column("NULL::smallint")
+    return _append(rows, published, rows.c.store, nothing, available, literal_column("''"))
+
+
+async def append_publications(
+    connection: Bare, uids: Sequence[str], stores: Sequence[str], now_us: int
+) -> None:
+    """The same for datasets that became visible, each with the replica on its store."""
+    await _append_publications().fetch(
+        connection, uid=uids, store=stores, entry_count=len(uids), now_us=now_us
     )
 
 
