@@ -6,7 +6,7 @@ import shutil
 import tempfile
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -99,7 +99,6 @@ class GatewaySite:
     stores: dict[str, FakeService]
     admin: str
     channel: grpc.aio.Channel
-    issued: list[str] = field(default_factory=list)
 
     @property
     def site(self) -> Any:
@@ -116,7 +115,6 @@ class GatewaySite:
             lifetime_seconds=lifetime,
         )
         response: pb.IssueTokenResponse = await self.site.IssueToken(request, metadata=bearer(self.admin))
-        self.issued.append(response.secret)
         return response
 
     async def revoke(self, token_id: str) -> pb.RevokeTokenResponse:
@@ -124,14 +122,18 @@ class GatewaySite:
         response: pb.RevokeTokenResponse = await self.site.RevokeToken(request, metadata=bearer(self.admin))
         return response
 
-    def unary(self, path: str, request: bytes = b"", *, secret: str = "", extra: Pairs = (), **options: Any) -> Any:
-        return self.channel.unary_unary(path)(request, metadata=bearer(secret or self.admin, extra), **options)
+    def unary(self, path: str, request: bytes = b"", **options: Any) -> Any:
+        """`secret` (else the admin's) and `extra` metadata may be given, and what gRPC takes."""
+        return self.channel.unary_unary(path)(request, **self._as(**options))
 
-    def down(self, path: str, request: bytes = b"", *, secret: str = "", extra: Pairs = (), **options: Any) -> Any:
-        return self.channel.unary_stream(path)(request, metadata=bearer(secret or self.admin, extra), **options)
+    def down(self, path: str, request: bytes = b"", **options: Any) -> Any:
+        return self.channel.unary_stream(path)(request, **self._as(**options))
 
-    def up(self, path: str, *, secret: str = "", extra: Pairs = (), **options: Any) -> Any:
-        return self.channel.stream_unary(path)(metadata=bearer(secret or self.admin, extra), **options)
+    def up(self, path: str, **options: Any) -> Any:
+        return self.channel.stream_unary(path)(**self._as(**options))
+
+    def _as(self, *, secret: str = "", extra: Pairs = (), **options: Any) -> dict[str, Any]:
+        return {"metadata": bearer(secret or self.admin, extra), **options}
 
 
 def bearer(secret: str, extra: Pairs = ()) -> list[tuple[str, str | bytes]]:
