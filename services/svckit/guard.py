@@ -146,7 +146,7 @@ class Guard:
             fields = {"method": method, "error_id": told.metadata["error_id"], "seconds": seconds}
             self._logger.error("rpc_failed", **fields, exc_info=error)
         else:
-            log = self._logger.warning if is_our_fault(code_of(told)) else self._logger.info
+            log = self._logger.warning if is_our_fault(told) else self._logger.info
             log(
                 "rpc_refused",
                 method=method,

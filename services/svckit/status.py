@@ -17,6 +17,7 @@ _DESCRIPTION_BYTES = 200
 _METADATA_BYTES = 2400
 _RETRY_AFTER = Duration(seconds=1)
 
+_OURS = {Code.UNKNOWN, Code.DEADLINE_EXCEEDED, Code.INTERNAL, Code.UNAVAILABLE, Code.DATA_LOSS}
 _STATUS_CODES = {code.value[0]: code for code in grpc.StatusCode}
 
 
@@ -47,8 +48,9 @@ def hidden(error_id: str) -> InternalError:
     return InternalError(f"internal error {error_id}", error_id=error_id)
 
 
-def is_our_fault(code: grpc.StatusCode) -> bool:
-    return code.value[0] in {Code.INTERNAL, Code.UNKNOWN, Code.DATA_LOSS, Code.UNAVAILABLE}
+def is_our_fault(error: LibrarianError) -> bool:
+    """Whether people who run the site should look at it; other errors are the caller's to mend."""
+    return error.code in _OURS
 
 
 def cut(text: str, limit: int) -> str:

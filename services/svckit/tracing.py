@@ -15,6 +15,9 @@ from contextvars import ContextVar
 from datetime import datetime
 from typing import TYPE_CHECKING, Self
 
+from librarian.errors import LibrarianError
+from svckit.status import is_our_fault
+
 if TYPE_CHECKING:
     from opentelemetry.context import Context
     from opentelemetry.sdk.trace import TracerProvider
@@ -25,7 +28,8 @@ if TYPE_CHECKING:
 Attributes = Mapping[str, str | int | float | bool]
 
 _TRACEPARENT = re.compile(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
-_FLUSH_MS = 5_000
+# Also how long a receiver that does not answer may hold up a stop.
+_EXPORT_SECONDS = 3.0
 
 _current: ContextVar[str] = ContextVar("librarian_traceparent", default="")
 
@@ -77,7 +81,9 @@ class Tracing:
             sampler=ParentBasedTraceIdRatio(settings.sample_ratio),
             shutdown_on_exit=False,
         )
-        exporter = OTLPSpanExporter(endpoint=settings.otlp_endpoint, insecure=settings.otlp_insecure)
+        exporter = OTLPSpanExporter(
+            endpoint=settings.otlp_endpoint, insecure=settings.otlp_insecure, timeout=_EXPORT_SECONDS
+        )
         provider.add_span_processor(BatchSpanProcessor(exporter))
         return cls(provider)
 
@@ -85,8 +91,10 @@ class Tracing:
     def span(
         self, name: str, *, traceparent: str = "", server: bool = False, attributes: Attributes | None = None
     ) -> Iterator[Span | None]:
-        """A span under `traceparent` (else under the current context), which is current inside. An
-        exception marks it as failed.
+        """A span under `traceparent` (else under the current context), which is current inside.
+
+        An exception marks it as failed, unless it is a refusal that is the caller's to mend, or the
+        caller went away.
         """
         if self._tracer is None:
             yield None
@@ -102,7 +110,12 @@ class Tracing:
         token = _current.set(_traceparent_of(span))
         try:
             yield span
-        except BaseException as error:
+        except LibrarianError as error:
+            span.set_attribute("librarian.reason", error.reason)
+            if is_our_fault(error):
+                span.set_status(Status(StatusCode.ERROR, error.reason))
+            raise
+        except Exception as error:
             span.set_status(Status(StatusCode.ERROR, type(error).__name__))
             raise
         finally:
@@ -131,7 +144,6 @@ class Tracing:
     async def close(self) -> None:
         """Sends what is still held back. In a thread: the exporter blocks."""
         if self._provider is not None:
-            await asyncio.to_thread(self._provider.force_flush, _FLUSH_MS)
             await asyncio.to_thread(self._provider.shutdown)
 
 

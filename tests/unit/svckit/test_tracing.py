@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
@@ -12,6 +13,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanKind, StatusCode
 
+from librarian.errors import LibrarianError, NameTaken, Unavailable
 from svckit.tracing import Tracing, current_traceparent, is_traceparent, new_traceparent, trace_id_of
 
 PARENT = "00-0123456789abcdef0123456789abcdef-0123456789abcdef-01"
@@ -75,6 +77,26 @@ def test_an_exception_marks_the_span(tracing: Tracing, exporter: InMemorySpanExp
     assert span.status.status_code is StatusCode.ERROR
     assert span.status.description == "KeyError"
     assert not span.events
+
+
+@pytest.mark.parametrize(
+    ("error", "status"), [(NameTaken("x"), StatusCode.UNSET), (Unavailable("x"), StatusCode.ERROR)]
+)
+def test_a_refusal_is_told_and_a_trouble_of_ours_marked(
+    tracing: Tracing, exporter: InMemorySpanExporter, error: LibrarianError, status: StatusCode
+) -> None:
+    with pytest.raises(type(error)), tracing.span("work"):
+        raise error
+    (span,) = exporter.get_finished_spans()
+    assert span.attributes == {"librarian.reason": error.reason}
+    assert span.status.status_code is status
+
+
+def test_one_who_goes_away_is_no_failure(tracing: Tracing, exporter: InMemorySpanExporter) -> None:
+    with pytest.raises(asyncio.CancelledError), tracing.span("work"):
+        raise asyncio.CancelledError
+    (span,) = exporter.get_finished_spans()
+    assert span.status.status_code is StatusCode.UNSET
 
 
 def test_milestones_have_the_times_that_were_stored(tracing: Tracing, exporter: InMemorySpanExporter) -> None:
