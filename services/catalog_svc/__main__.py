@@ -11,7 +11,8 @@ from librarian.api.catalog.v1 import catalog_pb2, catalog_pb2_grpc
 from svckit.database import Database
 from svckit.migrations import migrate
 from svckit.notifications import Bell, listening
-from svckit.server import Runtime, ServicerRegistration, main
+from svckit.server import Runtime, ServicerRegistration
+from svckit.server import main as serve
 
 from .context import Context
 from .queries import log
@@ -67,5 +68,10 @@ async def _end_watches(runtime: Runtime, appended: Bell) -> None:
     appended.ring()
 
 
+def main(argv: Sequence[str] | None = None) -> int:
+    """The exit code; see svckit.server.main."""
+    return serve("catalog", build, argv)
+
+
 if __name__ == "__main__":
-    sys.exit(main("catalog", build))
+    sys.exit(main())

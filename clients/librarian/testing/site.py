@@ -87,7 +87,7 @@ class Site:
 
     def cli(self, *arguments: str | Path, check: bool = True) -> subprocess.CompletedProcess[str]:
         """`librarian …` against this site, as a person would run it."""
-        command = [sys.executable, "-m", "librarian", *map(str, arguments)]
+        command = [sys.executable, "-m", "librarian.cli", *map(str, arguments)]
         return subprocess.run(  # noqa: S603 the caller's own arguments
             command, env=self.environment, capture_output=True, text=True, check=check, timeout=START_SECONDS
         )
