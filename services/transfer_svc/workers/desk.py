@@ -70,7 +70,7 @@ class Desk:
         again = [(job, decision.error) for job, decision in decided if decision.step is Step.RETRY]
         for curve in (backoff.TROUBLE, backoff.HELD):
             outcomes += self._postponed([each for each in again if _curve_of(each[1]) is curve], curve, now)
-        for job, error in again:
+        for _, error in again:
             self._means.metrics.troubles.labels(error.reason if error else "").inc()
         held = await self._write(outcomes, now, tell=ended)
         self._count_ended([job for job, d in decided if d.step is Step.MOVE and job.ingest_id in held], now)
