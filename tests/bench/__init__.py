@@ -1,0 +1,1 @@
+"""Measurements beside their limits: `python -m tests.bench [--only substring]`."""
