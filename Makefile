@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 PROTOS := $(shell find protos -name '*.proto' | sort)
 PYTEST_ARGS ?=
 
-.PHONY: help demo test test-all check format protos bench baseline clean
+.PHONY: help demo test test-all check format protos docs bench baseline clean
 
 help:  ## what there is to make
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -35,6 +35,7 @@ check: $(STAMP)  ## ruff, format, mypy --strict, import rules, protos
 	$(BIN)/buf format --diff --exit-code
 	$(BIN)/buf breaking --against protos/baseline.binpb
 	$(BIN)/python scripts/protos.py --check
+	$(BIN)/python scripts/lifecycles.py --check
 
 format: $(STAMP)  ## apply ruff's fixes and formats
 	$(BIN)/ruff check --fix .
@@ -43,6 +44,9 @@ format: $(STAMP)  ## apply ruff's fixes and formats
 
 protos: $(STAMP)  ## regenerate the stubs in clients/librarian/api
 	$(BIN)/python scripts/protos.py
+
+docs: $(STAMP)  ## redraw docs/lifecycles.md from the code's tables
+	$(BIN)/python scripts/lifecycles.py
 
 baseline: $(STAMP)  ## accept today's protos as what must not be broken
 	$(BIN)/buf build -o protos/baseline.binpb

@@ -52,9 +52,17 @@ def signature(method: Callable[..., Any]) -> str:
     ):
         assert isinstance(returns.slice, ast.Tuple)
         returns = ast.Subscript(ast.Name("Iterator"), returns.slice.elts[0])
+    arguments = node.args
+    arguments.defaults = [_simple(default) for default in arguments.defaults]
+    arguments.kw_defaults = [default and _simple(default) for default in arguments.kw_defaults]
     body: list[ast.stmt] = [ast.Expr(ast.Constant(...))]
-    stub = ast.FunctionDef(node.name, node.args, body, node.decorator_list, returns, None)
+    stub = ast.FunctionDef(node.name, arguments, body, node.decorator_list, returns, None)
     return ast.unparse(ast.fix_missing_locations(stub))
+
+
+def _simple(default: ast.expr) -> ast.expr:
+    """Stubs tell constants; what is worked out stands as `...`."""
+    return default if isinstance(default, ast.Constant) else ast.Constant(...)
 
 
 def imports() -> list[str]:
