@@ -54,25 +54,20 @@ class Librarian:
         name: str,
         destination: PathLike,
         *,
-        members: str | Sequence[str] = (),
+        members: str | Sequence[str] = ...,
         force: bool = False,
         store: str = "",
         progress: Progress | None = None,
     ) -> GetResult: ...
     def history(self, name: str) -> Iterator[catalog_pb2.Event]: ...
     def ingests(
-        self, states: Sequence[transfer_pb2.IngestState.ValueType] = (), *, limit: int | None = None
+        self, states: Sequence[transfer_pb2.IngestState.ValueType] = ..., *, limit: int | None = None
     ) -> Iterator[transfer_pb2.Ingest]: ...
     def issue_token(
         self, subject: str, role: str = "reader", *, name_prefix: str = "", lifetime_seconds: int = 0
     ) -> gateway_pb2.IssueTokenResponse: ...
     def ls(
-        self,
-        prefix: str = "",
-        *,
-        order: Order = ...,
-        limit: int | None = None,
-        with_replicas: bool = False,
+        self, prefix: str = "", *, order: Order = ..., limit: int | None = None, with_replicas: bool = False
     ) -> Iterator[catalog_pb2.Dataset]: ...
     def members(self, name: str, glob: str = "") -> Iterator[common_pb2.Member]: ...
     def put(
@@ -104,7 +99,7 @@ class Librarian:
         store: str = "",
         progress: Progress | None = None,
     ) -> Iterator[PutResult]: ...
-    def read(self, name: str, *, members: str | Sequence[str] = (), store: str = "") -> Iterator[bytes]: ...
+    def read(self, name: str, *, members: str | Sequence[str] = ..., store: str = "") -> Iterator[bytes]: ...
     def register(
         self,
         store: str,

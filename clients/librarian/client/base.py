@@ -41,6 +41,11 @@ class ClientBase:
             )
         return cls(find_connection(site=site))
 
+    @property
+    def channel(self) -> SiteChannel:
+        """For calls that have no method of their own yet."""
+        return self._site
+
     async def __aenter__(self) -> Self:
         await self._site.__aenter__()
         return self

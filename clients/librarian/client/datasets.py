@@ -94,9 +94,11 @@ class DatasetsClient(ClientBase):
         async for dataset in self._list(found, order, limit, with_replicas=with_replicas):
             yield dataset
 
-    async def members(self, name: str, glob: str = "") -> AsyncGenerator[common_pb2.Member, None]:
+    async def members(
+        self, name: str | catalog_pb2.Dataset, glob: str = ""
+    ) -> AsyncGenerator[common_pb2.Member, None]:
         """Entries of a directory dataset in path order; none of a single file."""
-        dataset = await self.show(name)
+        dataset = await self.show(name) if isinstance(name, str) else name
         if dataset.kind == common_pb2.DATASET_KIND_DIRECTORY:
             async for member in list_members(self._site, dataset.uid, glob):
                 yield member

@@ -1,6 +1,6 @@
 """Where a client finds its site. The first found wins:
 
-1. `--site NAME`, or `site=`: the named connection `~/.config/librarian/NAME.toml`
+1. `--site NAME`, LIBRARIAN_SITE, or `site=`: the named connection `~/.config/librarian/NAME.toml`
 2. LIBRARIAN_ADDRESS with LIBRARIAN_TOKEN
 3. LIBRARIAN_HOME: the home of a site on this machine, as `librarian up` leaves it
 4. `~/.librarian`, the same
@@ -52,16 +52,14 @@ def find_connection(
     environ = os.environ if environ is None else environ
     user_home = Path.home() if user_home is None else user_home
     directory = Path(environ.get("XDG_CONFIG_HOME") or user_home / ".config") / "librarian"
+    site = site or environ.get("LIBRARIAN_SITE", "")
     if site:
         return _named(directory, site)
     if address := environ.get("LIBRARIAN_ADDRESS", ""):
-        insecure = environ.get("LIBRARIAN_INSECURE", "").lower() in {"1", "true", "yes"}
-        ca_file = environ.get("LIBRARIAN_CA_FILE", "")
         return ConnectionSettings(
-            address=parse_address(address, insecure=insecure),
+            address=parse_address(address),
             token=_given(environ.get("LIBRARIAN_TOKEN", "").strip(), "LIBRARIAN_TOKEN"),
             source="LIBRARIAN_ADDRESS",
-            ca_file=Path(ca_file) if ca_file else None,
         )
     token = environ.get("LIBRARIAN_TOKEN", "").strip()
     if home := environ.get("LIBRARIAN_HOME", ""):
