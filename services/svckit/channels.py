@@ -24,6 +24,12 @@ if TYPE_CHECKING:
     from librarian.api.transfer.v1.transfer_pb2_grpc import TransferServiceAsyncStub
 
 UNARY_SECONDS = 30.0
+# A service that was down is found again soon: it is next door, and gRPC's own backoff goes to two minutes.
+_IN_SITE_OPTIONS = (
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.min_reconnect_backoff_ms", 100),
+    ("grpc.max_reconnect_backoff_ms", 2000),
+)
 Pairs = tuple[tuple[str, str | bytes], ...]
 
 
@@ -38,6 +44,7 @@ class ServiceChannels:
         self._signer = signer
         self._caller = caller or service_caller(signer.issuer)
         self._channels: dict[str, grpc.aio.Channel] = {}
+        self._stores: dict[str, StoreServiceAsyncStub] = {}
 
     async def __aenter__(self) -> Self:
         return self
@@ -65,6 +72,9 @@ class ServiceChannels:
 
     def store(self, store_service: str) -> StoreServiceAsyncStub:
         """The store service of that name in the settings. Raises NotFound."""
+        found = self._stores.get(store_service)
+        if found is not None:
+            return found
         from librarian.api.store.v1.store_pb2_grpc import StoreServiceStub
 
         address = self._services.stores.get(store_service)
@@ -75,13 +85,15 @@ class ServiceChannels:
                 store_service=store_service,
             )
         stub: StoreServiceAsyncStub = StoreServiceStub(self._calls_to(address, "store"))
+        self._stores[store_service] = stub
         return stub
 
     def channel(self, address: str) -> grpc.aio.Channel:
         """The bare channel to an address of the settings."""
         found = self._channels.get(address)
         if found is None:
-            found = self._channels[address] = grpc.aio.insecure_channel(address, options=channel_options())
+            options = [*channel_options(), *_IN_SITE_OPTIONS]
+            found = self._channels[address] = grpc.aio.insecure_channel(address, options=options)
         return found
 
     def _calls_to(self, address: str, audience: str) -> Any:

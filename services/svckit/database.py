@@ -57,7 +57,7 @@ async def connect(dsn: str, *, schema: str, application_name: str) -> asyncpg.Co
                 "jit": "off",
             },
         )
-    except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+    except (OSError, TimeoutError, asyncpg.PostgresError, *_BROKEN) as error:
         raise _unavailable(error) from error
 
 

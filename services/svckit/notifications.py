@@ -96,7 +96,7 @@ async def _pass_on(connection: asyncpg.Connection[Any], channel: str, ring: Call
         await connection.add_listener(channel, lambda *heard: ring(heard[-1]))
         ring("")
         await lost.wait()
-    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
+    except (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError):
         lost.set()
     finally:
         connection.terminate()

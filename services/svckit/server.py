@@ -223,4 +223,10 @@ def _service_authenticator(runtime: Runtime) -> Authenticator:
     keys_dir = runtime.settings.auth.keys_dir
     if not keys_dir:
         raise InvalidConfig("config: auth.keys_dir is not set", key="auth.keys_dir")
+    if not any(Path(keys_dir).glob("*.pub")):
+        raise InvalidConfig(
+            f"config: auth.keys_dir {keys_dir} holds no public keys, so nobody could ever call",
+            remedy="put <issuer>.pub of gateway, transfer and worker there",
+            key="auth.keys_dir",
+        )
     return service_tokens(Verifier.load(Path(keys_dir), runtime.name, clock=runtime.clock))

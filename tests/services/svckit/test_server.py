@@ -144,6 +144,12 @@ async def test_a_service_without_keys_does_not_start(open_site: Any) -> None:
             pass
 
 
+async def test_a_service_nobody_could_call_does_not_start(open_site: Any, tmp_path: Path) -> None:
+    with pytest.raises(InvalidConfig, match="holds no public keys"):
+        async with open_site(auth={"keys_dir": str(tmp_path)}):
+            pass
+
+
 async def test_a_door_of_its_own_with_its_own_callers(directory: Path) -> None:
     """As the gateway and the store's data door do it."""
     served: list[str] = []
