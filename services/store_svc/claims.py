@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Protocol
+from typing import Final, Protocol
 
 from librarian.checksums import Checksum
-from librarian.errors import ChecksumMismatch, InvalidName
+from librarian.errors import ChecksumMismatch, InvalidInput, InvalidName
 from librarian.manifests import DatasetKind, Member, MemberKind, check_members, tree_digest
 from librarian.names import printable
 from store_svc.records import Claims, Fingerprint, Upload
+
+MAX_FACTS: Final = 1 << 20
 
 
 class Seen(Protocol):
@@ -69,6 +72,20 @@ def check_claims(upload: Upload, claims: Claims, digest: Checksum, members: Sequ
         )
 
 
+def check_facts(facts_json: str) -> str:
+    """What a sidecar shall tell besides is written as it is: it has to be a JSON object. InvalidInput."""
+    try:
+        if len(facts_json) <= MAX_FACTS and isinstance(json.loads(facts_json or "{}"), dict):
+            return facts_json
+    except ValueError:
+        pass
+    raise InvalidInput(
+        f"facts_json is no JSON object of at most {MAX_FACTS} characters",
+        remedy="send one JSON object",
+        field="facts_json",
+    )
+
+
 def check_target(target: str, path: str) -> str:
     """A link's target, as text that can be written down. Raises InvalidName."""
     try:
@@ -79,24 +96,37 @@ def check_target(target: str, path: str) -> str:
     return target
 
 
-def fingerprint(seen: Iterable[Seen]) -> Fingerprint:
-    """Over entries in path order. Directories count by their names alone: their mtimes change when
-    nothing that matters does.
+class Looks:
+    """The fingerprint of entries given in path order. Directories count by their names alone: their mtimes
+    change when nothing that matters does.
     """
-    layout, inodes = hashlib.blake2b(digest_size=16), hashlib.blake2b(digest_size=16)
-    latest = 0
-    for entry in seen:
+
+    def __init__(self) -> None:
+        self._layout = hashlib.blake2b(digest_size=16)
+        self._inodes = hashlib.blake2b(digest_size=16)
+        self._latest = 0
+
+    def add(self, entry: Seen) -> None:
         is_file = entry.kind is MemberKind.FILE
         mtime = entry.mtime_ns if is_file else 0
-        latest = max(latest, mtime)
-        layout.update(_line(entry.path, entry.kind, entry.size_bytes, mtime, entry.link_target))
-        inodes.update(_line(entry.path, entry.inode if is_file else 0))
-    return Fingerprint(layout.digest(), inodes.digest(), latest)
+        self._latest = max(self._latest, mtime)
+        self._layout.update(_line(entry.path, entry.kind, entry.size_bytes, mtime, entry.link_target))
+        self._inodes.update(_line(entry.path, entry.inode if is_file else 0))
+
+    def fingerprint(self) -> Fingerprint:
+        return Fingerprint(self._layout.digest(), self._inodes.digest(), self._latest)
+
+
+def fingerprint(seen: Iterable[Seen]) -> Fingerprint:
+    looks = Looks()
+    for entry in seen:
+        looks.add(entry)
+    return looks.fingerprint()
 
 
 def _line(path: str, *fields: int | str) -> bytes:
     # NUL cannot be part of a path or of a link's target.
-    return "\0".join([path, *map(_text, fields), "\n"]).encode()
+    return "\0".join([path, *map(_text, fields), "\n"]).encode(errors="surrogateescape")
 
 
 def _text(field: int | str) -> str:

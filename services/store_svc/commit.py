@@ -22,7 +22,7 @@ from store_svc.claims import slices
 from store_svc.cleaning import clean, tidy_areas
 from store_svc.directories import Parents
 from store_svc.identity import OpenRoot
-from store_svc.kit import Kit
+from store_svc.kit import Kit, together
 from store_svc.lifecycle import UploadState
 from store_svc.outcomes import PASSING, each, not_durable, path_error, stored, tell
 from store_svc.owners import resolve_owner
@@ -216,7 +216,7 @@ class CommitRun:
     ) -> list[Done]:
         """What `work` answers for slices of the batch side by side, in order."""
         parts = min(self._kit.threads.hash_threads, -(-len(items) // _SLICE))
-        found = await asyncio.gather(
+        found = await together(
             *(self._kit.threads.hash(work, items[part]) for part in slices(len(items), parts))
         )
         return [outcome for part in found for outcome in part]

@@ -155,10 +155,15 @@ def found_identity(root: Path) -> dict[str, object] | None:
         return None
 
 
-def make_root(root: Path, name: str, store_uid: str) -> None:
-    """Lays out `.librarian` and writes the identity file, durably and last."""
+def make_own(root: Path) -> None:
+    """The folder that everything of ours lies in."""
     with opened(str(root), at=-1, flags=ROOT) as fd:
         ensure_directory(fd, layout.OWN, layout.OWN_MODE)
+
+
+def make_root(root: Path, name: str, store_uid: str) -> None:
+    """Lays out `.librarian`, which is there, and writes the identity file, durably and last."""
+    with opened(str(root), at=-1, flags=ROOT) as fd:
         with opened(layout.OWN, at=fd) as own:
             ensure_directory(own, layout.STAGING, layout.STAGING_PARENT_MODE)
             ensure_directory(own, layout.SEALED, layout.PRIVATE_MODE)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
 
@@ -36,10 +36,10 @@ class Threads:
         self._io = ThreadPoolExecutor(IO_THREADS, thread_name_prefix="store-io")
 
     async def hash(self, work: Callable[..., T], *args: Any) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._cpu, work, *args)
+        return await _whole(asyncio.get_running_loop().run_in_executor(self._cpu, work, *args))
 
     async def io(self, work: Callable[..., T], *args: Any) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._io, work, *args)
+        return await _whole(asyncio.get_running_loop().run_in_executor(self._io, work, *args))
 
     def start_io(self, work: Callable[..., T], *args: Any) -> Callable[[], T]:
         """For a thread of the other pool: begins now, and the answer waits for it."""
@@ -48,6 +48,32 @@ class Threads:
     def close(self) -> None:
         for pool in (self._cpu, self._io):
             pool.shutdown(wait=True, cancel_futures=True)
+
+
+async def _whole(future: asyncio.Future[T]) -> T:
+    """Its result. Cancellation waits until the thread is done: it may be using descriptors that the
+    caller closes on its way out, and a closed number soon means another file.
+    """
+    try:
+        return await asyncio.shield(future)
+    except asyncio.CancelledError:
+        while not future.done():
+            with suppress(asyncio.CancelledError):
+                await asyncio.wait([future])
+        if not future.cancelled():
+            future.exception()
+        raise
+
+
+async def together(*works: Awaitable[T]) -> list[T]:
+    """All results, in order. An error comes out only when all have ended: none is left to work with what
+    the caller closes.
+    """
+    outcomes = await asyncio.gather(*works, return_exceptions=True)
+    for outcome in outcomes:
+        if isinstance(outcome, BaseException):
+            raise outcome
+    return outcomes  # type: ignore[return-value] # errors were sorted out above
 
 
 class Roots:

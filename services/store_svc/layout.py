@@ -24,6 +24,7 @@ SEALED: Final = "sealed"
 SIDECARS: Final = "sidecars"
 MANIFESTS: Final = "manifests"
 PROOF: Final = ".proof"
+PROBE: Final = "probe-"
 
 OWN_MODE: Final = 0o755
 PRIVATE_MODE: Final = 0o700

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from librarian.kernel import Unsupported
+from store_svc import layout
 from store_svc.directories import CREATE, READ, ensure_directory, lstat, opened, remove
 from store_svc.filesystem import FileSystem
 from store_svc.identity import ROOT
@@ -20,10 +21,10 @@ _SOME_OTHER_USER: Final = 65534
 _TOO_LARGE: Final = {errno.EFBIG, errno.EINVAL, errno.ENOSPC, errno.EDQUOT}
 
 
-def probe(root: Path, filesystem: FileSystem) -> Capabilities:
-    """Raises OSError where not even a folder can be made below the root."""
-    name = f".librarian-probe-{secrets.token_hex(4)}"
-    with opened(str(root), at=-1, flags=ROOT) as top:
+def probe(folder: Path, filesystem: FileSystem) -> Capabilities:
+    """Of the file system `folder` is on. Raises OSError where not even a folder can be made in it."""
+    name = f"{layout.PROBE}{secrets.token_hex(4)}"
+    with opened(str(folder), at=-1, flags=ROOT) as top:
         ensure_directory(top, name, 0o700)
         try:
             with opened(name, at=top) as fd:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -20,7 +19,7 @@ from librarian.errors import (
 from librarian.manifests import DatasetKind
 from librarian.names import check_name, printable
 from store_svc import layout, staging
-from store_svc.kit import Kit
+from store_svc.kit import Kit, together
 from store_svc.lifecycle import UploadState
 from store_svc.queries import stores as store_queries
 from store_svc.queries import uploads as queries
@@ -199,7 +198,7 @@ async def _look_what_is_written(kit: Kit, store: Store) -> None:
         uploads = await queries.promised_uploads(connection, list(neighbours))
     if not uploads:
         return
-    sums = await asyncio.gather(
+    sums = await together(
         *(
             kit.threads.io(_written, kit, each, [u for u in uploads if u.store == each.name])
             for each in neighbours.values()

@@ -10,10 +10,10 @@ import json
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from typing import Any, Final
+from typing import Any, BinaryIO, Final
 
 from librarian.checksums import Checksum
-from librarian.errors import ReplicaCorrupt
+from librarian.errors import LibrarianError, ReplicaCorrupt
 from librarian.fileerrors import is_full, no_room
 from librarian.manifests import DatasetKind, Member, MemberKind
 from store_svc import layout
@@ -60,35 +60,41 @@ def write_sidecar(
 
 
 def read_sidecar(own: int, uid: str) -> dict[str, Any]:
-    """Raises FileNotFoundError, ReplicaCorrupt where it is no sidecar of this dataset."""
-    folder, part, file = layout.sidecar(uid)
-    with (
-        below(own, (folder, part)) as fd,
-        opened(file, at=fd, flags=READ) as source,
-        os.fdopen(os.dup(source)) as text,
-    ):
+    """Raises ReplicaCorrupt where there is none, or it is none of this dataset."""
+    with _reading(own, layout.sidecar(uid)) as source:
         try:
-            found = json.load(text)
+            found = json.load(source)
         except ValueError:
             found = None
     if not isinstance(found, dict) or found.get("uid") != uid:
-        raise ReplicaCorrupt(f"the sidecar of {uid} cannot be read", uid=uid)
+        raise _unusable(layout.sidecar(uid))
     return found
 
 
 def read_manifest(own: int, uid: str, *, after: str = "") -> Iterator[Member]:
-    """Members in path order, those after `after` only. Raises FileNotFoundError, ReplicaCorrupt."""
-    folder, part, file = layout.manifest(uid)
-    with below(own, (folder, part)) as fd, opened(file, at=fd, flags=READ) as source:
-        stream = os.dup(source)
-    with os.fdopen(stream, "rb", buffering=_BUFFER_BYTES) as lines:
+    """Members in path order, those after `after` only. Raises ReplicaCorrupt."""
+    with _reading(own, layout.manifest(uid)) as lines:
         for line in lines:
             try:
                 member = _member(json.loads(line))
-            except (ValueError, KeyError, TypeError) as error:
-                raise ReplicaCorrupt(f"the manifest of {uid} cannot be read", uid=uid) from error
-            if member.path > after or not after:
+            except (ValueError, KeyError, TypeError, LibrarianError) as error:
+                raise _unusable(layout.manifest(uid)) from error
+            if member.path > after:
                 yield member
+
+
+def _reading(own: int, place: tuple[str, str, str]) -> BinaryIO:
+    folder, part, file = place
+    try:
+        with below(own, (folder, part)) as fd:
+            return os.fdopen(os.open(file, READ, dir_fd=fd), "rb", buffering=_BUFFER_BYTES)
+    except FileNotFoundError as error:
+        raise _unusable(place) from error
+
+
+def _unusable(place: tuple[str, str, str]) -> ReplicaCorrupt:
+    path = "/".join((layout.OWN, *place))
+    return ReplicaCorrupt(f"the store's own record {path} is missing or cannot be read", path=path)
 
 
 def remove_sidecar(own: int, uid: str) -> None:

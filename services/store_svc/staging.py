@@ -8,21 +8,21 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
 from librarian.fileerrors import is_full, no_room
+from librarian.manifests import MemberKind
 from store_svc import layout
 from store_svc.directories import CREATE, READ, below, lstat, names_in, opened
 from store_svc.filesystem import FileSystem
 from store_svc.identity import OpenRoot
+from store_svc.looking import walk_dataset
 from store_svc.owners import resolve_owner
 from store_svc.records import Store
 
-# While the last message of a streamed file has not come, this bit stands in its mode.
-INCOMPLETE: Final = stat.S_ISVTX
 _PROOF_MODE: Final = 0o440
 
 
@@ -104,58 +104,9 @@ def staged_in(root: OpenRoot, area: str) -> list[tuple[str, float]]:
 def staged_entries(root: OpenRoot, area: str, upload_id: str, after: str) -> Iterator[StagedEntry]:
     """Files, links and empty directories of one upload with a path after `after`, in path order."""
     with suppress(FileNotFoundError, NotADirectoryError), below(root.own, (layout.STAGING, area)) as fd:
-        status = lstat(upload_id, at=fd)
-        if status is None:
-            return
-        if not stat.S_ISDIR(status.st_mode):
-            yield _entry("", status)
-            return
-        with opened(upload_id, at=fd) as top:
-            yield from _walk(top, after)
-
-
-def _walk(top: int, after: str) -> Iterator[StagedEntry]:
-    """In the order of whole paths: `a-b` lies between the file `a` and what is in the folder `a`."""
-    pending: list[list[str]] = [_ordered(top, [])]
-    while pending:
-        if not pending[-1]:
-            pending.pop()
-            continue
-        path = pending[-1].pop()
-        if path.endswith("/"):
-            # A folder whose last possible path comes before what was sent already is not looked into.
-            if after and not after.startswith(path) and path < after:
-                continue
-            parts = path[:-1].split("/")
-            with suppress(FileNotFoundError, NotADirectoryError), below(top, parts) as fd:
-                inside = _ordered(fd, parts)
-                if inside:
-                    pending.append(inside)
-                elif path[:-1] > after:
-                    yield _entry(path[:-1], os.fstat(fd))
-        elif path > after:
-            *folders, last = path.split("/")
-            with suppress(FileNotFoundError, NotADirectoryError), below(top, folders) as fd:
-                status = lstat(last, at=fd)
-                if status is not None:
-                    yield _entry(path, status)
-
-
-def _ordered(fd: int, parts: Sequence[str]) -> list[str]:
-    """Paths of a folder's entries, last first; folders end with a slash."""
-    prefix = "".join(f"{part}/" for part in parts)
-    with os.scandir(fd) as entries:
-        found = [
-            f"{prefix}{entry.name}{'/' if entry.is_dir(follow_symlinks=False) else ''}" for entry in entries
-        ]
-    found.sort(reverse=True)
-    return found
-
-
-def _entry(path: str, status: os.stat_result) -> StagedEntry:
-    regular = stat.S_ISREG(status.st_mode)
-    incomplete = regular and bool(status.st_mode & INCOMPLETE)
-    return StagedEntry(path, status.st_size if regular else 0, not incomplete)
+        for entry in walk_dataset(fd, upload_id, after=after):
+            regular = entry.kind is MemberKind.FILE
+            yield StagedEntry(entry.path, max(entry.size_bytes, 0), not (regular and entry.incomplete))
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ import stat
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import Final
 
 from librarian.checksums import Checksum
 from librarian.errors import LibrarianError, SpecialFile, StagedFileChanged, Unreadable, UploadTooLarge
@@ -24,6 +25,8 @@ from store_svc.filesystem import FileSystem
 from store_svc.identity import OpenRoot
 from store_svc.records import Upload
 
+# Stands in the mode of a streamed file until its last chunk has come.
+INCOMPLETE: Final = stat.S_ISVTX
 _NOT_FOR_OTHERS = stat.S_IWGRP | stat.S_IWOTH | stat.S_ISUID | stat.S_ISGID
 
 
@@ -40,6 +43,7 @@ class SealedEntry:
     inode: int
     link_target: str = ""
     checksum: Checksum | None = None
+    incomplete: bool = False
 
 
 class Taker:
@@ -165,6 +169,7 @@ def entry_of(path: str, kind: MemberKind, status: os.stat_result, link_target: s
         status.st_ctime_ns,
         status.st_ino,
         link_target,
+        incomplete=bool(status.st_mode & INCOMPLETE),
     )
 
 

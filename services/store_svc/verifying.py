@@ -6,7 +6,6 @@ file runs beside its hashing, so that the sync of the batch finds little left to
 
 from __future__ import annotations
 
-import asyncio
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ from librarian.names import printable
 from store_svc import claims, sidecars
 from store_svc.directories import READ, below, opened
 from store_svc.identity import OpenRoot
-from store_svc.kit import Threads
+from store_svc.kit import Threads, together
 from store_svc.records import Claims, Fingerprint, Store, Upload, Verified
 from store_svc.sealing import SealedTree
 from store_svc.taking import SealedEntry, hash_unchanged
@@ -49,7 +48,7 @@ async def read_all(threads: Threads, root: OpenRoot, batch: Sequence[Sealed], pr
     groups = list(_groups(batch))
     alone = sum(len(group) for group in groups) == 1
     reader = _Reader(root, threads, progress, alone=alone)
-    await asyncio.gather(*(threads.hash(reader.read_group, group) for group in groups))
+    await together(*(threads.hash(reader.read_group, group) for group in groups))
 
 
 def finish(root: OpenRoot, store: Store, sealed: Sealed) -> Verified:

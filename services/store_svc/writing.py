@@ -33,7 +33,7 @@ from store_svc.directories import (
 from store_svc.filesystem import write_all
 from store_svc.identity import StoreRoot
 from store_svc.records import Store, Upload
-from store_svc.staging import INCOMPLETE
+from store_svc.taking import INCOMPLETE
 
 _KEPT_OPEN: Final = 8
 _WRITEBACK_BYTES: Final = 16 << 20
@@ -53,7 +53,27 @@ class OpenUpload:
     written_bytes: int = 0
     closed: bool = False
     last_news: float = 0.0
-    sessions: set[WriteSession] = field(default_factory=set)
+    _sessions: set[WriteSession] = field(default_factory=set)
+    _guard: Lock = field(default_factory=Lock)
+
+    def join(self, session: WriteSession) -> None:
+        """Raises UploadClosed."""
+        with self._guard:
+            if self.closed:
+                raise closed(self.upload.upload_id)
+            self._sessions.add(session)
+
+    def leave(self, session: WriteSession) -> None:
+        with self._guard:
+            self._sessions.discard(session)
+
+    def close(self) -> None:
+        """Refuses bytes from now on; no descriptor of ours is open for writing when this returns."""
+        with self._guard:
+            self.closed = True
+            sessions = list(self._sessions)
+        for session in sessions:
+            session.drop(self.upload.upload_id)
 
 
 @dataclass(slots=True)
@@ -80,10 +100,9 @@ class WriteSession:
         """In order. Raises what WriteUpload is documented to raise."""
         with self._lock:
             for target, chunk in chunks:
-                if target.closed:
-                    raise closed(target.upload.upload_id)
-                self._joined.add(target)
-                target.sessions.add(self)
+                if target.closed or target not in self._joined:
+                    target.join(self)
+                    self._joined.add(target)
                 try:
                     self._write(target, chunk)
                 except OSError as error:
@@ -103,7 +122,7 @@ class WriteSession:
                 os.close(self._folder[1])
                 self._folder = None
             for target in self._joined:
-                target.sessions.discard(self)
+                target.leave(self)
 
     def _close(self, keys: Iterable[tuple[str, str]]) -> None:
         for key in keys:

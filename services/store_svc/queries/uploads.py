@@ -97,12 +97,16 @@ async def set_written(connection: AsyncConnection, written: Mapping[str, int]) -
     await connection.execute(statement, {"upload_id": list(written), "written": list(written.values())})
 
 
-async def seal(connection: AsyncConnection, claims: Mapping[str, Claims], now: datetime) -> set[str]:
-    """OPEN -> SEALED, with the client's claims; answers which."""
+async def seal(connection: AsyncConnection, store: str, claims: Mapping[str, Claims], now: datetime) -> None:
+    """OPEN -> SEALED, with the client's claims."""
     given = rows(upload_id=TEXT, digest=BYTES, size_bytes=BIGINT, member_count=BIGINT, facts_json=TEXT)
     statement = (
         update(uploads)
-        .where(uploads.c.upload_id == given.c.upload_id, uploads.c.state.in_(states_before(UploadEvent.SEAL)))
+        .where(
+            uploads.c.upload_id == given.c.upload_id,
+            uploads.c.store == store,
+            uploads.c.state.in_(states_before(UploadEvent.SEAL)),
+        )
         .values(
             state=int(UploadState.SEALED),
             update_time=now,
@@ -111,9 +115,8 @@ async def seal(connection: AsyncConnection, claims: Mapping[str, Claims], now: d
             claim_member_count=given.c.member_count,
             facts_json=given.c.facts_json,
         )
-        .returning(uploads.c.upload_id)
     )
-    found = await connection.execute(
+    await connection.execute(
         statement,
         {
             "upload_id": list(claims),
@@ -123,7 +126,6 @@ async def seal(connection: AsyncConnection, claims: Mapping[str, Claims], now: d
             "facts_json": [claim.facts_json for claim in claims.values()],
         },
     )
-    return set(found.scalars())
 
 
 async def verify(connection: AsyncConnection, found: Sequence[Verified], now: datetime) -> None:
