@@ -5,6 +5,7 @@ Statements are compiled once for each shape; the values change from call to call
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
@@ -21,7 +22,7 @@ from .columns import MAX_TIME_US, MIN_TIME_US, is_storable, is_uid
 from .lifecycle import ReplicaState
 from .naming import after_prefix
 
-Value = str | int | list[str] | dict[str, str]
+Value = str | int | list[str]
 Cursor = Sequence[str | int | float | bool | None]
 
 
@@ -181,7 +182,7 @@ def _tag_values(wanted: pb.DatasetFilter) -> dict[str, Value]:
     for key, value in wanted.tags.items():
         _text("tags", key + value)
     if equal := {key: value for key, value in wanted.tags.items() if value}:
-        values["tags_equal"] = equal
+        values["tags_equal"] = json.dumps(equal, ensure_ascii=False, sort_keys=True)
     if present := sorted(key for key, value in wanted.tags.items() if not value):
         values["tags_present"] = present
     return values

@@ -13,6 +13,7 @@ from sqlalchemy import (
     all_,
     any_,
     bindparam,
+    cast,
     exists,
     literal_column,
     select,
@@ -40,7 +41,7 @@ DATASET = (
     datasets.c.site,
     datasets.c.create_time_us,
     datasets.c.publish_time_us,
-    datasets.c.tags,
+    cast(datasets.c.tags, Text).label("tags_json"),
     datasets.c.state,
     datasets.c.origin,
     datasets.c.traceparent,
@@ -124,7 +125,7 @@ def _available_on(store: str) -> ColumnElement[bool]:
 # By the names of `filters.Listing.values`.
 _CONDITIONS: dict[str, ColumnElement[bool]] = {
     "uploader": datasets.c.uploader == bindparam("uploader", type_=Text),
-    "tags_equal": datasets.c.tags.op("@>")(bindparam("tags_equal", type_=JSONB)),
+    "tags_equal": datasets.c.tags.op("@>")(cast(bindparam("tags_equal", type_=Text), JSONB)),
     "tags_present": datasets.c.tags.op("?&")(array("tags_present", Text())),
     "min_size_bytes": datasets.c.size_bytes >= bindparam("min_size_bytes", type_=BigInteger),
     "max_size_bytes": datasets.c.size_bytes <= bindparam("max_size_bytes", type_=BigInteger),
@@ -136,8 +137,13 @@ _CONDITIONS: dict[str, ColumnElement[bool]] = {
 }
 
 
+# Page sizes that are written into the statement: not knowing how few rows are wanted, PostgreSQL plans
+# anew for every call, which takes as long as reading the page. Each is one more than clients ask for.
+_COMMON_LIMITS = frozenset({101, 1001})
+
+
 @lru_cache(maxsize=256)
-def _list_datasets(shape: Shape) -> HotStatement:
+def _list_datasets(shape: Shape, limit: int | None) -> HotStatement:
     conditions = [is_live, *_name_conditions(shape), *(_CONDITIONS[name] for name in sorted(shape.others))]
     keys = (datasets.c.create_time_us, datasets.c.uid)
     last = (bindparam("last_time", type_=BigInteger), bindparam("last_uid", type_=UID))
@@ -150,8 +156,8 @@ def _list_datasets(shape: Shape) -> HotStatement:
     else:
         order = tuple(key.desc() for key in keys)
         conditions += [tuple_(*keys) < tuple_(*last)] if shape.resumed else []
-    statement = select(*DATASET).where(*conditions).order_by(*order)
-    return compile_hot(statement.limit(bindparam("row_limit", type_=Integer)))
+    wanted = bindparam("row_limit", type_=Integer) if limit is None else literal_column(str(limit))
+    return compile_hot(select(*DATASET).where(*conditions).order_by(*order).limit(wanted))
 
 
 def _name_conditions(shape: Shape) -> list[ColumnElement[bool]]:
@@ -173,7 +179,7 @@ async def list_datasets(connection: Bare, listing: Listing, limit: int) -> Rows:
     Where no index order serves all conditions, the plan must suit the values: a prefix of ten names
     and one of a million call for different ones, and PostgreSQL would settle for one plan after five.
     """
-    statement = _list_datasets(listing.shape)
+    statement = _list_datasets(listing.shape, limit if limit in _COMMON_LIMITS else None)
     if listing.shape.served_by_index:
         return await statement.fetch(connection, row_limit=limit, **listing.values)
     async with connection.transaction(readonly=True):
