@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from pathlib import Path
 
 import grpc
@@ -36,6 +37,9 @@ class _Certificate:
         return self._cert.stat().st_mtime_ns, self._key.stat().st_mtime_ns
 
     def _load(self) -> grpc.ServerCertificateConfiguration:
+        # Raises ssl.SSLError, an OSError, where they are no pair: gRPC itself would only fail handshakes,
+        # and while both files are being replaced the old pair goes on serving.
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(self._cert, self._key)
         pair = (self._key.read_bytes(), self._cert.read_bytes())
         return grpc.ssl_server_certificate_configuration([pair])
 
@@ -55,7 +59,7 @@ def credentials_of(settings: GatewaySettings) -> grpc.ServerCredentials | None:
         certificate = _Certificate(Path(settings.tls_cert), Path(settings.tls_key))
     except OSError as error:
         raise InvalidConfig(
-            f"config: cannot read gateway.tls_cert or gateway.tls_key: {error.filename}: {error.strerror}",
+            f"config: gateway.tls_cert and gateway.tls_key cannot be used: {error}",
             key="gateway.tls_cert",
         ) from error
     return grpc.dynamic_ssl_server_credentials(

@@ -144,6 +144,15 @@ async def due_ticket_revocations(
     return (await connection.execute(statement)).all()
 
 
+async def next_ticket_revocation(connection: AsyncConnection, store_service: str) -> datetime | None:
+    """When there is next something to tell a store service; None while nothing waits."""
+    statement = select(func.min(ticket_revocations.c.not_before)).where(
+        ticket_revocations.c.store_service == store_service
+    )
+    found: datetime | None = (await connection.execute(statement)).scalar_one()
+    return found
+
+
 async def drop_ticket_revocation(connection: AsyncConnection, token_id: str, store_service: str) -> None:
     """Takes one off the list: it was told."""
     await connection.execute(

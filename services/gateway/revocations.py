@@ -61,15 +61,15 @@ class TicketRevocations:
         """Tells what is due whenever the bell rings or the time is up. Never returns."""
         while True:
             mark = bell.mark()
+            pause = POLL_SECONDS
             try:
                 pause = await self.tell_due()
             except Unavailable as error:
                 self._logger.warning("ticket_revocations_wait", message=error.message)
-                pause = POLL_SECONDS
             await bell.wait(mark, pause)
 
     async def tell_due(self) -> float:
-        """Tells all that is due; answers in how many seconds to look again."""
+        """Tells what is due, to the first failure; answers in how many seconds to look again."""
         async with self._database.transaction() as connection:
             due = await queries.due_ticket_revocations(
                 connection, self._store_service, self._clock.now(), _BATCH
@@ -78,11 +78,18 @@ class TicketRevocations:
             try:
                 await self._tell(row)
             except LibrarianError as error:
-                return await self._postpone(row, error)
+                await self._postpone(row, error)
+                break
             async with self._database.transaction() as connection:
                 await queries.drop_ticket_revocation(connection, row.token_id, self._store_service)
             self._logger.info("tickets_revoked", token_id=row.token_id)
-        return 0.0 if len(due) == _BATCH else POLL_SECONDS
+        async with self._database.transaction() as connection:
+            next_due = await queries.next_ticket_revocation(connection, self._store_service)
+        if next_due is None:
+            return POLL_SECONDS
+        # Never at once: what is due behind a failure waits a moment with it.
+        seconds = (next_due - self._clock.now()).total_seconds()
+        return min(max(seconds, _FIRST_PAUSE.total_seconds()), POLL_SECONDS)
 
     async def _tell(self, row: Row[Any]) -> None:
         request = RevokeTicketsRequest(request_id=row.request_id, token_ids=[row.token_id])
@@ -95,11 +102,11 @@ class TicketRevocations:
         except grpc.aio.AioRpcError as error:
             raise self._backend.error_of(error) from error
 
-    async def _postpone(self, row: Row[Any], error: LibrarianError) -> float:
-        pause = pause_after(row.attempt_count)
+    async def _postpone(self, row: Row[Any], error: LibrarianError) -> None:
+        not_before = self._clock.now() + pause_after(row.attempt_count)
         async with self._database.transaction() as connection:
             await queries.postpone_ticket_revocation(
-                connection, row.token_id, self._store_service, self._clock.now() + pause
+                connection, row.token_id, self._store_service, not_before
             )
         self._logger.warning(
             "tickets_not_revoked",
@@ -108,4 +115,3 @@ class TicketRevocations:
             reason=error.reason,
             message=error.message,
         )
-        return min(pause.total_seconds(), POLL_SECONDS)

@@ -164,10 +164,11 @@ def _checked(token_id: str) -> str:
     try:
         return str(uuid.UUID(token_id))
     except ValueError:
-        raise TokenNotFound(f"there is no token {token_id!r}") from None
+        # Not repeated in the message, which is logged: people give the secret where the id is wanted.
+        raise TokenNotFound("a token is named by its id, a UUID, and this is none") from None
 
 
 def _found(token: Token | None, token_id: str) -> Token:
     if token is None:
-        raise TokenNotFound(f"there is no token {token_id!r}")
+        raise TokenNotFound(f"there is no token {token_id}")
     return token

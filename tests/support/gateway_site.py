@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
 import shutil
+import sys
 import tempfile
+import uuid
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -12,6 +16,7 @@ from typing import Any
 
 import grpc
 import grpc.aio
+import psutil
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_health.v1._async import HealthServicer
 
@@ -20,8 +25,9 @@ from gateway.methods import PROXIED_METHODS
 from librarian.api.gateway.v1 import gateway_pb2 as pb
 from librarian.api.gateway.v1.gateway_pb2_grpc import SiteServiceStub
 from librarian.rpc import channel_options
+from standalone.toml import dump_toml
+from support.eventually import eventually
 from svckit.auth import Caller, Verifier
-from svckit.clock import Clock
 from svckit.keys import ensure_keys
 from svckit.server import Runtime, serving
 from svckit.settings import settings_from
@@ -94,6 +100,7 @@ class GatewaySite:
 
     runtime: Runtime
     folder: Path
+    process: psutil.Process
     catalog: FakeService
     transfer: FakeService
     stores: dict[str, FakeService]
@@ -108,7 +115,7 @@ class GatewaySite:
         self, role: pb.Role.ValueType = pb.ROLE_ADMIN, *, prefix: str = "", lifetime: int = 0
     ) -> pb.IssueTokenResponse:
         request = pb.IssueTokenRequest(
-            request_id=self.runtime.ids.new_uid(),
+            request_id=str(uuid.uuid4()),
             subject="someone",
             role=role,
             name_prefix=prefix,
@@ -118,7 +125,7 @@ class GatewaySite:
         return response
 
     async def revoke(self, token_id: str) -> pb.RevokeTokenResponse:
-        request = pb.RevokeTokenRequest(request_id=self.runtime.ids.new_uid(), token_id=token_id)
+        request = pb.RevokeTokenRequest(request_id=str(uuid.uuid4()), token_id=token_id)
         response: pb.RevokeTokenResponse = await self.site.RevokeToken(request, metadata=bearer(self.admin))
         return response
 
@@ -173,12 +180,23 @@ async def short_folder() -> AsyncIterator[Path]:
 
 @asynccontextmanager
 async def gateway_site(
-    dsn: str, *, stores: Sequence[str] = ("fast",), clock: Clock | None = None
+    dsn: str,
+    *,
+    stores: Sequence[str] = ("fast",),
+    folder: Path | None = None,
+    in_process: bool = True,
+    **gateway: Any,
 ) -> AsyncIterator[GatewaySite]:
-    """All of it running, the fake services included."""
+    """All of it running, the fake services included; `gateway`: more of that section of the settings.
+
+    With a `folder` of an earlier one it is that gateway again. In a process of its own its log is at
+    <folder>/log.
+    """
     async with AsyncExitStack() as stack:
-        folder = await stack.enter_async_context(short_folder())
-        settings = settings_from(settings_values(folder, dsn, stores))
+        folder = folder or await stack.enter_async_context(short_folder())
+        values = settings_values(folder, dsn, stores)
+        values["gateway"].update(gateway)
+        settings = settings_from(values)
 
         async def fake(address: str, audience: str) -> FakeService:
             service = FakeService(address, Verifier.load(folder / "keys", audience))
@@ -189,7 +207,13 @@ async def gateway_site(
         catalog = await fake(settings.services.catalog, "catalog")
         transfer = await fake(settings.services.transfer, "transfer")
         fakes = {name: await fake(address, "store") for name, address in settings.services.stores.items()}
-        runtime = await stack.enter_async_context(serving(Runtime("gateway", settings, clock=clock), build))
+        runtime = Runtime("gateway", settings)
+        (folder / "address").unlink(missing_ok=True)
+        if in_process:
+            await stack.enter_async_context(serving(runtime, build))
+            process = psutil.Process()
+        else:
+            process = await stack.enter_async_context(_gateway_process(folder, values))
         channel = await stack.enter_async_context(
             grpc.aio.insecure_channel(
                 (folder / "address").read_text().strip(),
@@ -197,4 +221,27 @@ async def gateway_site(
             )
         )
         admin = (folder / "admin.token").read_text().strip()
-        yield GatewaySite(runtime, folder, catalog, transfer, fakes, admin, channel)
+        yield GatewaySite(runtime, folder, process, catalog, transfer, fakes, admin, channel)
+
+
+@asynccontextmanager
+async def _gateway_process(folder: Path, values: dict[str, Any]) -> AsyncIterator[psutil.Process]:
+    (folder / "site.toml").write_text(dump_toml(values))
+    command = (sys.executable, "-m", "gateway", "--config", str(folder / "site.toml"))
+    with (folder / "log").open("ab") as log:
+        child = await asyncio.create_subprocess_exec(*command, stderr=log, env=_environment())
+    try:
+        await eventually((folder / "address").exists, what="the gateway's address file")
+        yield psutil.Process(child.pid)
+        if child.returncode is None:
+            child.terminate()
+            code = await asyncio.wait_for(child.wait(), 10)
+            assert code == 0, f"the gateway ended with {code}"
+    finally:
+        if child.returncode is None:
+            child.kill()
+            await child.wait()
+
+
+def _environment() -> dict[str, str]:
+    return {key: value for key, value in os.environ.items() if not key.startswith("LIBRARIAN_")}
