@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 
 # A plan may rest on what was said this long ago (s): a store that has filled up since says so itself.
 FRESH_SECONDS: Final = 1.0
+# How long a service may take to tell; one that was silent the last time delays nobody much again.
 _LIST_SECONDS: Final = 5.0
+_IMPATIENT_SECONDS: Final = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +67,13 @@ class Stores:
     async def _ask_all(self) -> Listing:
         time = self._clock.monotonic()
         names = list(self._services)
-        answers = await asyncio.gather(*(self._ask(name) for name in names))
+        silent_before = self._listing.silent if self._listing else {}
+        answers = await asyncio.gather(
+            *(
+                self._ask(name, _IMPATIENT_SECONDS if name in silent_before else _LIST_SECONDS)
+                for name in names
+            )
+        )
         silent = {
             name: answer.message
             for name, answer in zip(names, answers, strict=True)
@@ -79,10 +87,10 @@ class Stores:
         self._listing = Listing(tuple(stores), silent, time)
         return self._listing
 
-    async def _ask(self, service: str) -> list[StoreView] | LibrarianError:
+    async def _ask(self, service: str, seconds: float) -> list[StoreView] | LibrarianError:
         try:
             response = await self._services[service].ListStores(
-                store_pb2.ListStoresRequest(), timeout=_LIST_SECONDS
+                store_pb2.ListStoresRequest(), timeout=seconds
             )
         except LibrarianError as error:
             return error

@@ -13,6 +13,7 @@ from librarian.api.catalog.v1.catalog_pb2_grpc import CatalogServiceServicer
 from librarian.api.common.v1 import common_pb2
 from librarian.errors import (
     DatasetNotFound,
+    InvalidInput,
     LibrarianError,
     MembersIncomplete,
     NameIsPrefix,
@@ -35,6 +36,8 @@ class FakeCatalog(CatalogServiceServicer):
         self.columns: dict[str, dict[str, Any]] = {}
         self.history: list[tuple[str, str, int, str]] = []
         self.forgets_members_once: set[str] = set()
+        # A name whose presence makes it refuse a whole call.
+        self.unbearable = ""
         self._requests: dict[str, Message] = {}
 
     def add(self, name: str, digest: bytes, *, store: str = "", uid: str = "", size: int = 0) -> pb.Dataset:
@@ -70,6 +73,8 @@ class FakeCatalog(CatalogServiceServicer):
         self, request: pb.PublishDatasetsRequest, context: Any
     ) -> pb.PublishDatasetsResponse:
         await self.trouble.enter("PublishDatasets")
+        if self.unbearable and self.unbearable in request.datasets.name:
+            raise InvalidInput("one of them is not to be borne")
         self._once(request.request_id, request)
         response = pb.PublishDatasetsResponse(
             verdicts=[
