@@ -17,6 +17,8 @@ from librarian.errors import InvalidInput, InvalidPageToken
 JsonValue = str | int | float | bool | None
 
 _DIGEST_BYTES = 12
+# Two names of 2048 bytes, escaped and in base64, with room to spare.
+_TOKEN_CHARS = 16_384
 
 
 def encode_page_token(keys: Sequence[JsonValue], *, binding: bytes) -> str:
@@ -27,6 +29,8 @@ def encode_page_token(keys: Sequence[JsonValue], *, binding: bytes) -> str:
 
 def decode_page_token(token: str, *, binding: bytes) -> list[JsonValue]:
     """The keys of `token`. Raises InvalidPageToken: garbled, or of another request."""
+    if len(token) > _TOKEN_CHARS:
+        raise InvalidPageToken("the page token is too long")
     try:
         raw = base64.urlsafe_b64decode(token + "=" * (-len(token) % 4))
     except (binascii.Error, ValueError) as error:
@@ -34,8 +38,12 @@ def decode_page_token(token: str, *, binding: bytes) -> list[JsonValue]:
     digest, payload = raw[:_DIGEST_BYTES], raw[_DIGEST_BYTES:]
     if digest != _digest(payload, binding):
         raise InvalidPageToken("the page token belongs to another request")
-    keys = json.loads(payload)
-    if not isinstance(keys, list):
+    # The digest is no signature: whoever reads this can make a token of anything.
+    try:
+        keys = json.loads(payload)
+    except (ValueError, RecursionError) as error:
+        raise InvalidPageToken("the page token is garbled") from error
+    if not isinstance(keys, list) or any(isinstance(key, list | dict) for key in keys):
         raise InvalidPageToken("the page token is garbled")
     return keys
 

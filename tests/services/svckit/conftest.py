@@ -15,7 +15,7 @@ import pytest
 
 from librarian.api.catalog.v1 import catalog_pb2 as pb
 from librarian.api.catalog.v1 import catalog_pb2_grpc as rpc
-from librarian.errors import InvalidInput, NameTaken
+from librarian.errors import InternalError, InvalidInput, NameTaken
 from svckit.auth import ISSUERS, Caller, Role, Signer, current_caller
 from svckit.channels import ServiceChannels, call_metadata
 from svckit.keys import ensure_keys
@@ -44,6 +44,8 @@ class Scripted(rpc.CatalogServiceServicer):
                 raise InvalidInput("no size", field="size_bytes")
             case "bug":
                 raise ValueError("the password is hunter2")
+            case "internal":
+                raise InternalError("the password is hunter2")
             case "group":
                 async with asyncio.TaskGroup() as group:
                     group.create_task(self._refuse())

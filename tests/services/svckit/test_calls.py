@@ -103,11 +103,12 @@ async def test_what_a_task_group_collected_is_told_plainly(site: Any) -> None:
             await channels.catalog.GetDataset(GetDataset(name="group"))
 
 
-async def test_a_bug_shows_an_id_and_the_log_shows_the_rest(site: Any) -> None:
+@pytest.mark.parametrize("name", ["bug", "internal"])
+async def test_a_bug_shows_an_id_and_the_log_shows_the_rest(site: Any, name: str) -> None:
     with capture_logs() as logged:
         async with site.channels() as channels:
             with pytest.raises(InternalError) as caught:
-                await channels.catalog.GetDataset(GetDataset(name="bug"))
+                await channels.catalog.GetDataset(GetDataset(name=name))
     error = caught.value
     assert "hunter2" not in f"{error.message} {error.remedy} {error.metadata}"
     (entry,) = [entry for entry in logged if entry["event"] == "rpc_failed"]
