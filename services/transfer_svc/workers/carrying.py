@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
+from typing import Final
 
 from transfer_svc.lifecycle import FINAL, IngestState
 from transfer_svc.origins import Origins
@@ -11,6 +13,9 @@ from transfer_svc.workers.expiring import expire
 from transfer_svc.workers.publishing import publish
 from transfer_svc.workers.settling import settle
 from transfer_svc.workers.storing import ask_catalog, commit_round, sign_origins
+
+# A store that says "not yet" sooner than it was allowed to (s) is not asked more often than this.
+_SHORTEST_ROUND: Final = 0.2
 
 
 async def carry(desk: Desk, origins: Origins, stopping: asyncio.Event) -> None:
@@ -21,6 +26,7 @@ async def carry(desk: Desk, origins: Origins, stopping: asyncio.Event) -> None:
         await expire(desk, opened)
     await sign_origins(desk, origins, desk.in_state(IngestState.COMMITTING))
     while desk.jobs:
+        started = desk.context.clock.monotonic()
         asked = []
         if committing := desk.in_state(IngestState.COMMITTING):
             asked = await commit_round(desk, origins, committing)
@@ -31,5 +37,9 @@ async def carry(desk: Desk, origins: Origins, stopping: asyncio.Event) -> None:
             await ask_catalog(desk, asked)
         if ended := desk.in_state(*FINAL):
             await settle(desk, ended)
+        if desk.jobs:
+            left = started + _SHORTEST_ROUND - desk.context.clock.monotonic()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(stopping.wait(), max(left, 0))
         if stopping.is_set():
             await desk.release()
