@@ -1,4 +1,4 @@
-"""Listening addresses: "unix:/path.sock" or "host:port"."""
+"""Addresses as the settings have them: "unix:/path.sock", "host:port", and DSNs."""
 
 from __future__ import annotations
 
@@ -29,6 +29,17 @@ def split_host_port(address: str) -> tuple[str, int]:
             f"config: {address!r} is no address", remedy="use host:port or unix:/path.sock", address=address
         )
     return host.strip("[]"), int(port)
+
+
+def plain_dsn(dsn: str) -> str:
+    """`dsn` as asyncpg takes it. Raises InvalidConfig."""
+    scheme, separator, rest = dsn.partition("://")
+    if not separator or scheme.split("+")[0] not in {"postgresql", "postgres"}:
+        raise InvalidConfig(
+            "config: the database DSN is no PostgreSQL DSN",
+            remedy="use postgresql://USER:PASSWORD@HOST/DATABASE, with ?host=/directory for a unix socket",
+        )
+    return f"postgresql://{rest}"
 
 
 def is_loopback(host: str) -> bool:

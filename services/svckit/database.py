@@ -17,10 +17,11 @@ from sqlalchemy.exc import DBAPIError, DisconnectionError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
-from librarian.errors import InvalidConfig, Unavailable
+from librarian.errors import Unavailable
+from svckit.addresses import plain_dsn
 from svckit.hot import HotPool, HotStatement, compile_hot
 
-__all__ = ["Database", "HotStatement", "compile_hot", "connect"]
+__all__ = ["Database", "HotStatement", "compile_hot", "connect", "plain_dsn"]
 
 _CONNECT_SECONDS = 10.0
 _WAIT_SECONDS = 20.0
@@ -30,17 +31,6 @@ _GONE_STATES = ("08", "57P", "53300")
 _BROKEN = (asyncpg.InterfaceError, asyncpg.InternalClientError)
 # Serialisation failure and deadlock.
 _COLLISION_STATES = ("40001", "40P01")
-
-
-def plain_dsn(dsn: str) -> str:
-    """`dsn` as asyncpg takes it. Raises InvalidConfig."""
-    scheme, separator, rest = dsn.partition("://")
-    if not separator or scheme.split("+")[0] not in {"postgresql", "postgres"}:
-        raise InvalidConfig(
-            "config: the database DSN is no PostgreSQL DSN",
-            remedy="use postgresql://USER:PASSWORD@HOST/DATABASE, with ?host=/directory for a unix socket",
-        )
-    return f"postgresql://{rest}"
 
 
 async def connect(dsn: str, *, schema: str, application_name: str) -> asyncpg.Connection[Any]:

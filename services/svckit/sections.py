@@ -5,11 +5,36 @@ from __future__ import annotations
 from dataclasses import field
 from typing import Annotated, Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import AfterValidator, ConfigDict, Field
 from pydantic.dataclasses import dataclass
+
+from librarian.errors import InvalidConfig
+from svckit.addresses import plain_dsn, split_host_port, unix_path
 
 _STRICT = ConfigDict(extra="forbid")
 
+
+def _address(text: str) -> str:
+    if text and unix_path(text) is None:
+        try:
+            split_host_port(text)
+        except InvalidConfig:
+            raise ValueError("no address: use host:port or unix:/path.sock") from None
+    return text
+
+
+def _dsn(text: str) -> str:
+    if text:
+        try:
+            plain_dsn(text)
+        except InvalidConfig as error:
+            raise ValueError(f"no PostgreSQL DSN: {error.remedy}") from None
+    return text
+
+
+# "" says: none.
+Address = Annotated[str, AfterValidator(_address)]
+Dsn = Annotated[str, AfterValidator(_dsn)]
 Count = Annotated[int, Field(ge=1)]
 Threads = Annotated[int, Field(ge=1, le=256)]
 Seconds = Annotated[float, Field(gt=0)]
@@ -28,7 +53,7 @@ class DatabaseSettings:
     start, or only check that it is.
     """
 
-    dsn: str = ""
+    dsn: Dsn = ""
     pool_size: Annotated[int, Field(ge=1, le=100)] = 8
     migrate: Literal["auto", "check"] = "auto"
 
@@ -70,9 +95,9 @@ class ServerSettings:
 
 @dataclass(frozen=True, config=_STRICT)
 class CatalogSettings:
-    listen: str = ""
-    metrics_listen: str = ""
-    dsn: str = ""
+    listen: Address = ""
+    metrics_listen: Address = ""
+    dsn: Dsn = ""
     schema: str = "catalog"
 
 
@@ -82,12 +107,12 @@ class StoreSettings:
     for the address it is bound to. The modes are what a new store has unless it says otherwise.
     """
 
-    listen: str = ""
-    metrics_listen: str = ""
-    dsn: str = ""
+    listen: Address = ""
+    metrics_listen: Address = ""
+    dsn: Dsn = ""
     schema: str = "store"
-    data_listen: str = ""
-    data_address: str = ""
+    data_listen: Address = ""
+    data_address: Address = ""
     data_tls_cert: str = ""
     data_tls_key: str = ""
     hash_threads: Threads = 2
@@ -100,16 +125,16 @@ class StoreSettings:
 
 @dataclass(frozen=True, config=_STRICT)
 class TransferSettings:
-    listen: str = ""
-    metrics_listen: str = ""
-    dsn: str = ""
+    listen: Address = ""
+    metrics_listen: Address = ""
+    dsn: Dsn = ""
     schema: str = "transfer"
     ingest_lifetime_seconds: Count = 86400
 
 
 @dataclass(frozen=True, config=_STRICT)
 class WorkerSettings:
-    metrics_listen: str = ""
+    metrics_listen: Address = ""
     lease_seconds: Seconds = 30.0
     poll_seconds: Seconds = 5.0
     concurrency: Threads = 4
@@ -121,9 +146,9 @@ class GatewaySettings:
     address is written. `admin_token_file`: where the first start leaves the admin's token.
     """
 
-    listen: str = "127.0.0.1:0"
-    metrics_listen: str = ""
-    dsn: str = ""
+    listen: Address = "127.0.0.1:0"
+    metrics_listen: Address = ""
+    dsn: Dsn = ""
     schema: str = "gateway"
     address_file: str = ""
     admin_token_file: str = ""
@@ -136,9 +161,9 @@ class GatewaySettings:
 class ServicesSettings:
     """Where the services are: "unix:/path.sock" or "host:port". `stores`: by store service name."""
 
-    catalog: str = ""
-    transfer: str = ""
-    stores: dict[str, str] = field(default_factory=dict)
+    catalog: Address = ""
+    transfer: Address = ""
+    stores: dict[str, Address] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, config=_STRICT)

@@ -18,7 +18,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from pydantic import ValidationError, model_validator
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import (
+    BaseSettings,
+    EnvSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    SettingsError,
+)
 
 from librarian.errors import InvalidConfig
 from svckit.sections import (
@@ -37,8 +43,10 @@ from svckit.sections import (
 )
 
 ENV_PREFIX = "LIBRARIAN_"
+_NESTED = "__"
 # Variables of the same prefix that are no settings: the client's, the supervisor's and the tests'.
-OTHER_VARIABLES = frozenset({"ADDRESS", "TOKEN", "HOME", "SITE", "CONFIG", "DATABASE_DSN", "TEST_DSN"})
+OTHER_VARIABLES = frozenset({"ADDRESS", "TOKEN", "HOME", "SITE", "CONFIG", "DATABASE_DSN"})
+_TESTS = "TEST_"
 # What Kubernetes sets in each pod for a Service called librarian-<something>.
 _SERVICE_LINK = re.compile(
     r".*_(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT(_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?)"
@@ -54,7 +62,7 @@ class Problem(NamedTuple):
 
 class Settings(BaseSettings):
     model_config = SettingsConfigDict(
-        env_prefix=ENV_PREFIX, env_nested_delimiter="__", extra="forbid", frozen=True
+        env_prefix=ENV_PREFIX, env_nested_delimiter=_NESTED, extra="forbid", frozen=True
     )
 
     site: SiteSettings = SiteSettings()
@@ -79,8 +87,15 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """The environment wins over the file, which comes as keyword arguments."""
+        """The environment wins over the file, which comes as keyword arguments.
+
+        Only single keys are taken from it: LIBRARIAN_SITE is the client's word for something else.
+        """
         del settings_cls, dotenv_settings, file_secret_settings
+        if isinstance(env_settings, EnvSettingsSource):
+            env_settings.env_vars = {
+                name: value for name, value in env_settings.env_vars.items() if _NESTED in name
+            }
         return env_settings, init_settings
 
     @model_validator(mode="before")
@@ -125,6 +140,8 @@ def settings_from(values: Mapping[str, Any]) -> Settings:
             _problem(tuple(detail["loc"]), detail["type"], detail["msg"]) for detail in error.errors()
         ]
         raise WrongSettings(problems) from None  # its text shows values, and some are secret
+    except SettingsError as error:
+        raise WrongSettings([*problems, Problem("", f"in the environment: {error}")]) from error
     if problems:
         raise WrongSettings(problems)
     return settings
@@ -172,18 +189,23 @@ def _unknown_variables(environ: Mapping[str, str]) -> Iterator[Problem]:
     """
     for variable in sorted(environ):
         rest = variable.removeprefix(ENV_PREFIX)
-        if rest == variable or rest in OTHER_VARIABLES or _SERVICE_LINK.fullmatch(rest):
+        ours = rest != variable and rest not in OTHER_VARIABLES and not rest.startswith(_TESTS)
+        if not ours or _SERVICE_LINK.fullmatch(rest):
             continue
-        if rest.lower().split("__")[0] not in Settings.model_fields:
-            key = rest.lower().replace("__", ".")
+        section, nested, _ = rest.lower().partition(_NESTED)
+        if section not in Settings.model_fields:
+            key = rest.lower().replace(_NESTED, ".")
             yield Problem(key, f"unknown key (from {variable}){_suggestion(key)}")
+        elif not nested:
+            yield Problem(section, f"is a section; set its keys one by one, as {variable}{_NESTED}KEY")
 
 
 def _problem(location: tuple[int | str, ...], kind: str, message: str) -> Problem:
     key = ".".join(str(part) for part in location)
     if kind in {"extra_forbidden", "unexpected_keyword_argument"}:
         return Problem(key, f"unknown key{_suggestion(key)}")
-    return Problem(key, message[:1].lower() + message[1:])
+    plain = message.removeprefix("Value error, ")
+    return Problem(key, plain[:1].lower() + plain[1:])
 
 
 def _suggestion(key: str) -> str:

@@ -50,6 +50,11 @@ def test_the_file_and_over_it_the_environment(tmp_path: Path, monkeypatch: pytes
     assert settings.services.stores == {"disk": "unix:/disk.sock", "lab": "unix:/lab.sock"}
 
 
+def test_names_an_environment_cannot_spell_come_as_json(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LIBRARIAN_SERVICES__STORES", '{"my-store": "unix:/a.sock"}')
+    assert settings_from({}).services.stores == {"my-store": "unix:/a.sock"}
+
+
 def test_the_file_may_be_named_by_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "site.toml").write_text('[site]\nname = "chile"\n')
     monkeypatch.setenv("LIBRARIAN_CONFIG", str(tmp_path / "site.toml"))
@@ -76,6 +81,9 @@ def test_sections_share_the_dsn_unless_they_have_their_own(monkeypatch: pytest.M
         ("[database]\nmigrate = 'never'", "database.migrate: input should be 'auto' or 'check'"),
         ("store = 3", "store: "),
         ("[store", "is not TOML"),
+        ("[catalog]\nlisten = '/run/c.sock'", "catalog.listen: no address: use host:port or unix:/path.sock"),
+        ("[services.stores]\nlab = 'lab'", "services.stores.lab: no address"),
+        ("[database]\ndsn = 'mysql://h/d'", "database.dsn: no PostgreSQL DSN"),
     ],
 )
 def test_a_wrong_file_is_told_by_key(tmp_path: Path, text: str, told: str) -> None:
@@ -92,6 +100,8 @@ def test_a_wrong_file_is_told_by_key(tmp_path: Path, text: str, told: str) -> No
         ("LIBRARIAN_STOER__LISTEN", "stoer.listen: unknown key (from LIBRARIAN_STOER__LISTEN)"),
         ("LIBRARIAN_STORE_LISTEN", "store_listen: unknown key (from LIBRARIAN_STORE_LISTEN)"),
         ("LIBRARIAN_TYPO", "typo: unknown key (from LIBRARIAN_TYPO)"),
+        ("LIBRARIAN_STORE", "store: is a section; set its keys one by one, as LIBRARIAN_STORE__KEY"),
+        ("LIBRARIAN_SERVICES__STORES", "in the environment: error parsing value"),
     ],
 )
 def test_a_wrong_variable_stops_the_start(monkeypatch: pytest.MonkeyPatch, variable: str, told: str) -> None:
@@ -106,6 +116,9 @@ def test_a_wrong_variable_stops_the_start(monkeypatch: pytest.MonkeyPatch, varia
     [
         "LIBRARIAN_HOME",
         "LIBRARIAN_TOKEN",
+        "LIBRARIAN_TEST_DSN",
+        # The client's word for a named connection; not our section of that name.
+        "LIBRARIAN_SITE",
         "LIBRARIAN_DATABASE_DSN",
         # Kubernetes tells every pod about a Service called librarian-gateway.
         "LIBRARIAN_GATEWAY_SERVICE_HOST",
