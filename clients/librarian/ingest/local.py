@@ -17,7 +17,7 @@ from librarian.checksums import Checksum
 from librarian.errors import LibrarianError
 from librarian.filecopy import copy_and_hash, copy_tree, is_complete_copy
 from librarian.fileerrors import reading_error
-from librarian.filehash import hash_entry
+from librarian.filehash import hash_entry, source_changed
 from librarian.ingest.items import Source
 from librarian.manifests import tree_digest
 from librarian.pipeline import spread
@@ -91,6 +91,8 @@ def stage_files(
                     expected_size=entry.size_bytes,
                     alone=alone,
                 )
+                if result.mtime_ns != entry.mtime_ns:
+                    return source_changed(entry.path)
                 checksum = result.checksum
             if area.open_to_group:
                 _open_to_group(destination)

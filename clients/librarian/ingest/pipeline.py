@@ -61,7 +61,10 @@ class _Lanes:
 async def _run(
     context: PutContext, found: list[Source | PutResult], journal: Journal, lanes: _Lanes
 ) -> list[PutResult]:
-    batch = Batch(context, [one for one in found if isinstance(one, Source)], journal)
+    sources = [one for one in found if isinstance(one, Source)]
+    if not sources:
+        return [one for one in found if isinstance(one, PutResult)]
+    batch = Batch(context, sources, journal)
     async with lanes.begin:
         await batch.begin()
     async with lanes.stage:

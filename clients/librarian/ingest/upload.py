@@ -12,7 +12,7 @@ from librarian.api.store.v1 import store_pb2
 from librarian.connection.channel import UNARY_SECONDS, SiteChannel
 from librarian.connection.doors import Door, Doors
 from librarian.connection.patience import PASSING, Patience
-from librarian.errors import LibrarianError, TicketInvalid
+from librarian.errors import LibrarianError, TicketInvalid, Unavailable
 from librarian.handover import from_thread
 from librarian.ingest.local import Tick
 from librarian.ingest.reading import Reader, UploadJob
@@ -80,17 +80,10 @@ class StreamStaging:
         try:
             async with aclosing(from_thread(reader.groups)) as groups:
                 async for group in groups:
-                    for message in group:
-                        await call.write(message)
+                    if not await _write(call, group):
+                        break
             await call.done_writing()
             await call
-        except asyncio.InvalidStateError:
-            # The store ended the call while we were writing; why, the call itself tells.
-            try:
-                await call
-            except grpc.aio.AioRpcError as error:
-                raise self._site.error(error) from None
-            raise
         except grpc.aio.AioRpcError as error:
             raise self._site.error(error) from None
         finally:
@@ -129,6 +122,25 @@ class StreamStaging:
             file.persisted = found.persisted_bytes if found else 0
             file.complete = found.complete if found else False
         return sum(file.persisted_bytes for file in there.values())
+
+
+async def _write(
+    call: grpc.aio.StreamUnaryCall[bytes, store_pb2.WriteUploadResponse], group: Sequence[bytes]
+) -> bool:
+    """False where the store ended the call; why, the call tells when it is awaited."""
+    for message in group:
+        if call.done():
+            return False
+        try:
+            await call.write(message)
+        except asyncio.InvalidStateError:
+            return False
+        except grpc.aio.AioRpcError as error:
+            # A call that ends during a write has its status replaced by one that says nothing.
+            if error.code() is grpc.StatusCode.INTERNAL and not error.trailing_metadata():
+                raise Unavailable("the stream to the store broke off") from None
+            raise
+    return True
 
 
 def _blame(error: LibrarianError, jobs: Sequence[UploadJob]) -> None:
