@@ -211,23 +211,22 @@ async def test_the_origin_is_made_once(rig: Rig) -> None:
         assert rig.catalog.columns[uid]["origin"] == before["origin"]
 
 
-async def test_a_store_that_hangs_does_not_take_the_room_of_another(
-    directory: Path, database_dsn: str
-) -> None:
+async def test_a_store_that_hangs_takes_no_room_of_another(directory: Path, database_dsn: str) -> None:
     spaces = {"good": [Space("good-1")], "bad": [Space("bad-1", priority=1)]}
-    async with open_rig(directory, database_dsn, spaces, worker={"concurrency": 1}) as rig:
-        async with rig.running() as client:
-            rig.services["bad"].trouble.close_gate("CommitUploads")
-            for number in range(3):
-                response = await client.begin(
-                    pb.IngestSpec(name=f"bad/{number}", kind=1, size_bytes=5), store="bad-1"
-                )
-                uid = response.verdicts[0].open.ingest_id
-                rig.services["bad"].bring(uid, HELLO)
-                await client.commit((uid, HELLO))
-            await rig.services["bad"].trouble.at_gate["CommitUploads"].wait()
-            assert (await client.put("good/1", HELLO)).state == PUBLISHED
-            rig.services["bad"].trouble.open_gate("CommitUploads")
+    async with (
+        open_rig(directory, database_dsn, spaces, worker={"concurrency": 1}) as rig,
+        rig.running() as client,
+    ):
+        rig.services["bad"].trouble.close_gate("CommitUploads")
+        for number in range(3):
+            item = pb.IngestSpec(name=f"bad/{number}", kind=1, size_bytes=5)
+            response = await client.begin(item, store="bad-1")
+            uid = response.verdicts[0].open.ingest_id
+            rig.services["bad"].bring(uid, HELLO)
+            await client.commit((uid, HELLO))
+        await rig.services["bad"].trouble.at_gate["CommitUploads"].wait()
+        assert (await client.put("good/1", HELLO)).state == PUBLISHED
+        rig.services["bad"].trouble.open_gate("CommitUploads")
 
 
 async def test_a_bug_in_one_item_does_not_stop_its_batch(rig: Rig) -> None:

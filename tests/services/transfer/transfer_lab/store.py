@@ -193,6 +193,7 @@ class FakeStores(StoreServiceServicer):
         self, request: pb.FindTreesRequest, context: Any
     ) -> AsyncIterator[pb.FindTreesResponse]:
         await self.trouble.enter("FindTrees")
+        self._space(request.store)
         for store, name in sorted(self.adoptable):
             if store == request.store and name.startswith(request.path):
                 yield pb.FindTreesResponse(names=[name], size_bytes=[10])
@@ -201,6 +202,7 @@ class FakeStores(StoreServiceServicer):
         self, request: pb.AdoptTreesRequest, context: Any
     ) -> AsyncIterator[pb.AdoptTreesResponse]:
         await self.trouble.enter("AdoptTrees")
+        self._space(request.store)
         hashed = 0
         for name in request.names:
             content = self.adoptable[request.store, name]
@@ -234,6 +236,7 @@ class FakeStores(StoreServiceServicer):
         self, request: pb.VerifyReplicaRequest, context: Any
     ) -> AsyncIterator[pb.VerifyReplicaResponse]:
         await self.trouble.enter("VerifyReplica")
+        self._space(request.store)
         yield pb.VerifyReplicaResponse(verified_bytes=1, total_bytes=2)
         outcomes = self.rotten.get(request.uid)
         state = outcomes.pop(0) if outcomes else common_pb2.REPLICA_STATE_AVAILABLE
@@ -248,6 +251,7 @@ class FakeStores(StoreServiceServicer):
 
     async def BeginRead(self, request: pb.BeginReadRequest, context: Any) -> pb.BeginReadResponse:
         await self.trouble.enter("BeginRead")
+        self._space(request.store)
         if request.uid not in self.paths.values():
             raise ReplicaNotFound(f"{request.uid} is not held here")
         return pb.BeginReadResponse()
@@ -256,6 +260,7 @@ class FakeStores(StoreServiceServicer):
         self, request: pb.ScanStoreRequest, context: Any
     ) -> AsyncIterator[pb.ScanStoreResponse]:
         await self.trouble.enter("ScanStore")
+        self._space(request.store)
         for number, finding in enumerate(self.findings, 1):
             yield pb.ScanStoreResponse(findings=[finding], scanned_count=number)
 
