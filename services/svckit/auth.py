@@ -88,6 +88,12 @@ def current_caller() -> Caller:
         raise TokenMissing("no caller is known here") from None
 
 
+def known_subject() -> str:
+    """For logs: who is calling, "" where that is not known (yet)."""
+    caller = _current.get(None)
+    return caller.subject if caller is not None else ""
+
+
 def set_caller(caller: Caller) -> None:
     """For the code that authenticates: everything this task does from now on is `caller`'s doing."""
     _current.set(caller)

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import grpc
-from grpc_health.v1 import health_pb2, health_pb2_grpc
-from grpc_health.v1._async import HealthServicer
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from librarian.errors import InvalidConfig
@@ -44,7 +43,7 @@ class Door:
     ) -> None:
         self.name = name
         self.guard = guard
-        self._health = HealthServicer()
+        self._health = health.aio.HealthServicer()
         self._services: list[str] = []
         self._server = grpc.aio.server(
             options=_options(settings), maximum_concurrent_rpcs=settings.max_concurrent_calls
@@ -121,9 +120,7 @@ class _GuardedServer:
 
 
 class _GuardedHandler(grpc.GenericRpcHandler):
-    """Wraps what the inner handler finds, once a method. Methods without a role are never looked up, so
-    callers cannot fill the memory with names.
-    """
+    """Wraps what the inner handler finds, once a method; those nobody has a role for are refused."""
 
     def __init__(self, inner: grpc.GenericRpcHandler, guard: Guard) -> None:
         self._inner = inner
@@ -137,9 +134,9 @@ class _GuardedHandler(grpc.GenericRpcHandler):
             handler = self._inner.service(handler_call_details)
             if handler is None:
                 return None
-            found = self._guard.wrap(method, handler)
-            if self._guard.knows(method):
-                self._wrapped[method] = found
+            if not self._guard.knows(method):
+                return self._guard.refusing(method)
+            found = self._wrapped[method] = self._guard.wrap(method, handler)
         return found
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
+from librarian.errors import InvalidConfig
 from svckit.addresses import prepare_socket, split_host_port, unix_path
 
 if TYPE_CHECKING:
@@ -46,7 +47,12 @@ async def exposing(
     else:
         site = web.TCPSite(runner, *split_host_port(listen))
     try:
-        await site.start()
+        try:
+            await site.start()
+        except OSError as error:
+            raise InvalidConfig(
+                f"config: metrics cannot be served on {listen}: {error.strerror}", address=listen
+            ) from error
         yield _address(runner, listen)
     finally:
         await runner.cleanup()

@@ -15,7 +15,7 @@ import grpc
 from grpc.aio import AbortError, InternalError
 
 from librarian.errors import Code, DeadlineExceeded, LibrarianError, RoleMayNot, TokenMissing
-from svckit.auth import Caller, Role, Verifier, set_caller
+from svckit.auth import Caller, Role, Verifier, known_subject, set_caller
 from svckit.clock import Ids
 from svckit.roles import METHOD_ROLES, is_open
 from svckit.status import code_of, cut, hidden, is_our_fault, trailers_of
@@ -31,6 +31,7 @@ Authenticator = Callable[[CallMetadata, str], Caller | Awaitable[Caller]]
 
 _BEARER = "Bearer "
 _LOGGED_BYTES = 2000
+_UNKNOWN = ("unknown", "unknown")
 
 
 def service_tokens(verifier: Verifier) -> Authenticator:
@@ -76,10 +77,18 @@ class Guard:
     def knows(self, method: str) -> bool:
         return method in self._method_roles
 
+    def refusing(self, method: str) -> Any:
+        """A handler for a method nobody has a role for. Made anew each time, and counted under one name:
+        callers cannot fill the memory with names they invent.
+        """
+        return grpc.stream_stream_rpc_method_handler(self._guarded(_nothing, method, _UNKNOWN))
+
     def wrap(self, method: str, handler: Any) -> Any:
         """`handler` (a grpc.RpcMethodHandler of asyncio functions) as it may be served."""
         if is_open(method):
             return handler
+        if not self.knows(method):
+            return self.refusing(method)
         if handler.request_streaming:
             behaviour = handler.stream_stream or handler.stream_unary
         else:
@@ -91,29 +100,27 @@ class Guard:
         if unary:
             served = _limited(served, self._unary_seconds)
         make = _MAKERS[handler.request_streaming, handler.response_streaming]
-        return make(self._guarded(served, method), handler.request_deserializer, handler.response_serializer)
+        guarded = self._guarded(served, method, _labels_of(method))
+        return make(guarded, handler.request_deserializer, handler.response_serializer)
 
-    def _guarded(self, behaviour: Behaviour, method: str) -> Behaviour:
+    def _guarded(self, behaviour: Behaviour, method: str, labels: tuple[str, str]) -> Behaviour:
         authenticate = self._authenticate
         roles = self._method_roles.get(method, frozenset())
-        _, service, name = method.split("/")
-        succeeded = self._metrics.rpc_seconds.labels(service, name, "OK")
+        succeeded = self._metrics.rpc_seconds.labels(*labels, "OK")
         tells_success = self._tells_success
 
         async def serve(request: Any, context: Context) -> Any:
             started = perf_counter()
             try:
                 metadata: CallMetadata = dict(context.invocation_metadata() or ())
+                set_traceparent(_traceparent_in(metadata))
                 found = authenticate(metadata, method)
                 caller = found if found.__class__ is Caller else await found  # type: ignore[misc]
                 set_caller(caller)
                 _check_role(caller, method, roles)
-                traceparent = metadata.get("traceparent")
-                if traceparent and isinstance(traceparent, str) and is_traceparent(traceparent):
-                    set_traceparent(traceparent)
                 response = await behaviour(request, context)
             except BaseException as error:  # noqa: BLE001 - each kind ends the call in its own way
-                await self._fail(error, context, method, started)
+                await self._fail(error, context, method, labels, started)
             seconds = perf_counter() - started
             succeeded.observe(seconds)
             if tells_success:
@@ -122,8 +129,9 @@ class Guard:
 
         return serve
 
-    async def _fail(self, error: BaseException, context: Context, method: str, started: float) -> NoReturn:
-        _, service, name = method.split("/")
+    async def _fail(
+        self, error: BaseException, context: Context, method: str, labels: tuple[str, str], started: float
+    ) -> NoReturn:
         if isinstance(error, InternalError):
             # gRPC could not hand on an answer: the client is gone, or its deadline has passed.
             error = asyncio.CancelledError()
@@ -137,19 +145,20 @@ class Guard:
         else:
             code = "INTERNAL"
         seconds = perf_counter() - started
-        self._metrics.rpc_seconds.labels(service, name, code).observe(seconds)
+        self._metrics.rpc_seconds.labels(*labels, code).observe(seconds)
         if not isinstance(error, Exception) or isinstance(error, AbortError):
             self._logger.debug("rpc_ended_early", method=method, code=code, seconds=seconds)
             raise error
         if told is None or _is_bug(told):
             told = hidden(self._ids.new_uid())
-            fields = {"method": method, "error_id": told.metadata["error_id"], "seconds": seconds}
+            fields = {"method": method, "caller": known_subject(), "error_id": told.metadata["error_id"]}
             self._logger.error("rpc_failed", **fields, exc_info=error)
         else:
             log = self._logger.warning if is_our_fault(told) else self._logger.info
             log(
                 "rpc_refused",
                 method=method,
+                caller=known_subject(),
                 code=code,
                 reason=told.reason,
                 message=cut(told.message, _LOGGED_BYTES),
@@ -167,6 +176,20 @@ _MAKERS: dict[tuple[bool, bool], Callable[..., Any]] = {
     (True, False): grpc.stream_unary_rpc_method_handler,
     (True, True): grpc.stream_stream_rpc_method_handler,
 }
+
+
+async def _nothing(_request: Any, _context: Context) -> None:
+    """Never reached: no role may."""
+
+
+def _labels_of(method: str) -> tuple[str, str]:
+    _, service, name = method.split("/")
+    return service, name
+
+
+def _traceparent_in(metadata: CallMetadata) -> str:
+    value = metadata.get("traceparent")
+    return value if value and isinstance(value, str) and is_traceparent(value) else ""
 
 
 def _pumped(behaviour: Behaviour) -> Behaviour:

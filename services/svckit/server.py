@@ -11,7 +11,7 @@ import gc
 import signal
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +55,7 @@ class Runtime:
         self.tracing = tracing or Tracing.open(settings.telemetry, service=name, site=settings.site.name)
         # Set when a stop begins: long polls and watches end themselves then.
         self.stopping = asyncio.Event()
+        self.is_serving = False
         self.doors: list[Door] = []
         # The main door's address once bound, and that of /metrics; "" where there is none.
         self.address = ""
@@ -107,20 +108,24 @@ class Runtime:
             await door.start()
         for action in self._on_serving:
             await action()
+        self.is_serving = True
         addresses = {door.name: door.address for door in self.doors}
         self.logger.info("service_serving", addresses=addresses, metrics=self.metrics_address)
 
     async def stop_doors(self) -> None:
-        """Ends calls as the settings of the server say."""
+        """Ends calls as the settings of the server say. Again: nothing."""
         server = self.settings.server
+        self.is_serving = False
         self.stopping.set()
-        for door in self.doors:
+        doors, self.doors = self.doors, []
+        for door in doors:
             await door.refuse_probes()
-        if self.doors and self.failure is None:
+        if doors and self.failure is None:
             await asyncio.sleep(server.drain_seconds)
-        await asyncio.gather(*(door.stop(server.grace_seconds) for door in self.doors))
+        await asyncio.gather(*(door.stop(server.grace_seconds) for door in doors))
 
     async def stop_tasks(self) -> None:
+        """Cancels them, after a while those that end themselves. Again: nothing."""
         if self._patient:
             await asyncio.wait(self._patient, timeout=self.settings.server.grace_seconds)
         tasks = [*self._patient, *self._tasks]
@@ -146,28 +151,35 @@ Build = Callable[[Runtime], AbstractAsyncContextManager[Sequence[ServicerRegistr
 async def serving(runtime: Runtime, build: Build) -> AsyncIterator[Runtime]:
     """The service runs inside; leaving stops it in order. For tests, and for `run_service`."""
     section = getattr(runtime.settings, runtime.name)
-    # The gateway's only door is the one it opens itself.
-    listen = "" if runtime.name == "gateway" else getattr(section, "listen", "")
-    try:
-        async with build(runtime) as registrations:
-            if listen:
-                door = runtime.open_door(runtime.name, listen, authenticate=_service_authenticator(runtime))
-                runtime.address = door.address
-                for registration in registrations:
-                    door.add(registration)
-            elif registrations:
-                raise InvalidConfig(f"config: {runtime.name}.listen is not set", key=f"{runtime.name}.listen")
-            async with exposing(
-                section.metrics_listen, runtime.metrics.registry, lambda: not runtime.stopping.is_set()
-            ) as runtime.metrics_address:
-                try:
-                    await runtime.start_doors()
-                    yield runtime
-                finally:
-                    await runtime.stop_doors()
-                    await runtime.stop_tasks()
-    finally:
-        await runtime.tracing.close()
+    async with AsyncExitStack() as stack:
+        stack.push_async_callback(runtime.tracing.close)
+        # Where `build` itself fails; else there is nothing left to stop by then.
+        stack.push_async_callback(runtime.stop_tasks)
+        stack.push_async_callback(runtime.stop_doors)
+        registrations = await stack.enter_async_context(build(runtime))
+        runtime.metrics_address = await stack.enter_async_context(
+            exposing(section.metrics_listen, runtime.metrics.registry, lambda: runtime.is_serving)
+        )
+        stack.push_async_callback(runtime.stop_tasks)
+        stack.push_async_callback(runtime.stop_doors)
+        _open_main_door(runtime, registrations)
+        await runtime.start_doors()
+        yield runtime
+
+
+def _open_main_door(runtime: Runtime, registrations: Sequence[ServicerRegistration]) -> None:
+    """The port the other services call. The worker has none, and the gateway's is the one it opens
+    itself.
+    """
+    if not registrations:
+        return
+    listen = getattr(runtime.settings, runtime.name).listen
+    if not listen:
+        raise InvalidConfig(f"config: {runtime.name}.listen is not set", key=f"{runtime.name}.listen")
+    door = runtime.open_door(runtime.name, listen, authenticate=_service_authenticator(runtime))
+    runtime.address = door.address
+    for registration in registrations:
+        door.add(registration)
 
 
 def run_service(name: str, settings: Settings, build: Build) -> int:
@@ -190,13 +202,11 @@ def main(name: str, build: Build, argv: Sequence[str] | None = None) -> int:
 
 
 async def _serve_until_told(name: str, settings: Settings, build: Build) -> int:
-    loop = asyncio.get_running_loop()
-    told = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, told.set)
     logger = get_logger(name)
+    runtime = Runtime(name, settings)
+    told = _listen_to_signals(runtime)
     try:
-        async with serving(Runtime(name, settings), build) as runtime:
+        async with serving(runtime, build):
             # What is imported by now stays for good: no collection need look at it again.
             gc.collect()
             gc.freeze()
@@ -206,8 +216,28 @@ async def _serve_until_told(name: str, settings: Settings, build: Build) -> int:
         what = {"reason": error.reason, "message": error.message, "remedy": error.remedy}
         logger.error("service_failed", **what)  # noqa: TRY400 - it says all; a traceback would bury it
         return 1
+    except asyncio.CancelledError:
+        if not told.is_set():
+            raise
     logger.info("service_stopped")
     return 0 if runtime.failure is None else 1
+
+
+def _listen_to_signals(runtime: Runtime) -> asyncio.Event:
+    """Set by SIGTERM and SIGINT. One that comes before the service serves ends the start: it may be
+    waiting for a database that does not come.
+    """
+    told = asyncio.Event()
+    task = asyncio.current_task()
+
+    def tell() -> None:
+        if not told.is_set() and not runtime.is_serving and task is not None:
+            task.cancel()
+        told.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, tell)
+    return told
 
 
 async def _first(*events: asyncio.Event) -> None:

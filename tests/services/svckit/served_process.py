@@ -1,7 +1,7 @@
 """A service in a process of its own: `python served_process.py NAME --config FILE`.
 
 NAME "catalog" serves; "dies" has a background task that raises once the file beside the settings is
-there; "stubborn" cannot start.
+there; "stubborn" cannot start; "slow" never gets to serve.
 """
 
 from __future__ import annotations
@@ -45,6 +45,9 @@ async def build(runtime: Runtime) -> AsyncIterator[Sequence[ServicerRegistration
 
     if behaviour == "stubborn":
         raise Refused("will not", remedy="ask nicely")
+    if behaviour == "slow":
+        (Path(runtime.settings.auth.keys_dir) / "starting").touch()
+        await asyncio.Event().wait()
     if behaviour == "dies":
         runtime.spawn("mortal", die())
     add = rpc.add_CatalogServiceServicer_to_server

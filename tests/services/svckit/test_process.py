@@ -134,6 +134,16 @@ async def test_what_cannot_start_says_why(directory: Path) -> None:
     assert (event["event"], event["message"], event["remedy"]) == ("service_failed", "will not", "ask nicely")
 
 
+async def test_a_start_that_waits_can_be_stopped(directory: Path) -> None:
+    write_settings(directory)
+    async with started(directory, "slow") as served:
+        async with asyncio.timeout(20):
+            while not (directory / "starting").exists():  # noqa: ASYNC110 - told by another process
+                await asyncio.sleep(0.01)
+        served.process.terminate()
+        assert await served.ends() == 0
+
+
 async def test_wrong_settings_are_exit_code_2_and_named(directory: Path) -> None:
     write_settings(directory, more="fil = 3")
     process = await start(directory)

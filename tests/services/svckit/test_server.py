@@ -13,6 +13,7 @@ import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
+from prometheus_client import generate_latest
 
 from librarian.api.catalog.v1 import catalog_pb2 as pb
 from librarian.api.catalog.v1 import catalog_pb2_grpc as rpc
@@ -138,6 +139,13 @@ async def test_two_do_not_share_a_port(open_site: Any, directory: Path) -> None:
                 pass
 
 
+async def test_metrics_on_a_taken_port_are_told(site: Any, open_site: Any, directory: Path) -> None:
+    taken = {"listen": f"unix:{directory}/b.sock", "metrics_listen": site.runtime.metrics_address}
+    with pytest.raises(InvalidConfig, match="metrics cannot be served on"):
+        async with open_site(catalog=taken):
+            pass
+
+
 async def test_a_service_without_keys_does_not_start(open_site: Any) -> None:
     with pytest.raises(InvalidConfig, match=r"auth\.keys_dir is not set"):
         async with open_site(auth={"keys_dir": ""}):
@@ -218,6 +226,11 @@ async def test_generic_handlers_are_guarded_too(directory: Path) -> None:
             with pytest.raises(grpc.aio.AioRpcError) as caught:
                 await channel.unary_unary(method)(b"x")
             assert caught.value.code() is grpc.StatusCode.PERMISSION_DENIED
+            assert "bob has role reader" in str(caught.value.details())
+        # Names callers invent are counted under one, or they would fill the memory.
+        served = generate_latest(runtime.metrics.registry).decode()
+    assert "DropAll" not in served
+    assert 'code="PERMISSION_DENIED",method="unknown",service="unknown"} 2.0' in served
 
 
 def worker(directory: Path, grace: float = 2.0) -> Runtime:
@@ -265,6 +278,29 @@ async def test_a_task_that_dies_stops_the_service(directory: Path) -> None:
     async with serving(worker(directory), build) as runtime:
         await asyncio.wait_for(runtime.stopping.wait(), 5)
         assert isinstance(runtime.failure, ValueError)
+
+
+async def test_tasks_of_a_build_that_fails_are_cancelled(directory: Path) -> None:
+    started, ended = asyncio.Event(), asyncio.Event()
+
+    async def forever() -> None:
+        started.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.set()
+
+    @asynccontextmanager
+    async def build(runtime: Runtime) -> AsyncIterator[Sequence[ServicerRegistration]]:
+        runtime.spawn("forever", forever())
+        await started.wait()
+        raise InvalidConfig("config: no")
+        yield ()
+
+    with pytest.raises(InvalidConfig):
+        async with serving(worker(directory), build):
+            pass
+    assert ended.is_set()
 
 
 async def test_what_build_opened_is_closed_when_the_start_fails(directory: Path) -> None:
