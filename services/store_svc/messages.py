@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from librarian.api.common.v1 import common_pb2 as common
@@ -13,12 +13,15 @@ from librarian.messages import checksum_from_proto, checksum_to_proto, item_erro
 from store_svc.adopting import Adopted
 from store_svc.chunks import Chunk
 from store_svc.committing import Status
+from store_svc.finding import Found
 from store_svc.reading import Piece, ReadGrant
 from store_svc.records import Capabilities, Claims, Store, StoreClass, UploadSpec
-from store_svc.replicas import MemberFinding, Report, Verdict
+from store_svc.replicas import MemberFinding, Report, Verdict, VerifyProgress
 from store_svc.reserving import Begun
 from store_svc.room import DEFAULT_FILL_FRACTION
+from store_svc.scanning import ScanProgress
 from store_svc.stores import Usage
+from store_svc.streams import UploadPage
 from svckit.sections import StoreSettings
 
 _VERDICTS = {
@@ -259,3 +262,43 @@ def adopted_to_proto(adopted: Adopted) -> pb.AdoptedTree:
         message.member_count = holding.member_count
         message.mtime_ns = holding.fingerprint.mtime_ns
     return message
+
+
+def refused_status(upload_id: str, error: LibrarianError) -> pb.CommitUploadStatus:
+    """For an item that cannot even be looked at."""
+    return pb.CommitUploadStatus(upload_id=upload_id, error=item_error(error))
+
+
+def page_to_proto(page: UploadPage, next_page_token: str) -> pb.GetUploadResponse:
+    return pb.GetUploadResponse(
+        state=pb.UploadState.ValueType(page.state),
+        files=[
+            pb.UploadedFile(path=entry.path, persisted_bytes=entry.persisted_bytes, complete=entry.complete)
+            for entry in page.entries
+        ],
+        next_page_token=next_page_token,
+    )
+
+
+def verify_progress_to_proto(progress: VerifyProgress) -> pb.VerifyReplicaResponse:
+    return pb.VerifyReplicaResponse(
+        verified_bytes=progress.verified_bytes,
+        total_bytes=progress.total_bytes,
+        report=None if progress.report is None else report_to_proto(progress.report),
+    )
+
+
+def found_to_proto(found: Sequence[Found]) -> pb.FindTreesResponse:
+    return pb.FindTreesResponse(
+        names=[_sendable(name) for name, _ in found], size_bytes=[size for _, size in found]
+    )
+
+
+def scan_progress_to_proto(progress: ScanProgress) -> pb.ScanStoreResponse:
+    return pb.ScanStoreResponse(
+        findings=[
+            pb.ScanFinding(reason=finding.reason, path=finding.path, uid=finding.uid, detail=finding.detail)
+            for finding in progress.findings
+        ],
+        scanned_count=progress.scanned_count,
+    )

@@ -192,6 +192,15 @@ async def list_stores(kit: Kit) -> list[Usage]:
     return [await usage_of(kit, store) for store in stores]
 
 
+async def get_store(kit: Kit, name: str) -> Usage:
+    """Raises StoreNotFound."""
+    async with kit.database.transaction() as connection:
+        found = await queries.get_store(connection, name)
+    if found is None:
+        raise StoreNotFound(f"there is no store {printable(name)!r} here", store=printable(name))
+    return await usage_of(kit, found)
+
+
 async def usage_of(kit: Kit, store: Store) -> Usage:
     if not store.enabled:
         return Usage(store, None, None, Amount(), "it is turned off")
