@@ -22,12 +22,13 @@ from transfer_svc.values import Ingest
 
 @dataclass(frozen=True, slots=True)
 class _Group:
-    """Ingests (by index) that share a staging area. `resumed`: it was opened by an earlier request, so
-    bytes may lie there and no other store will do.
+    """Ingests (by index) that share a staging area. `subject`: whose they are. `resumed`: the store was
+    chosen by an earlier request, and bytes may lie there.
     """
 
     store: str
     name: str
+    subject: str
     indices: Sequence[int]
     resumed: bool
 
@@ -62,10 +63,11 @@ class Opening:
 
     async def _resumed(self) -> list[_Group]:
         """Groups of the ingests that have a store already; their expiry is put off."""
-        sharing: dict[tuple[str, str], list[int]] = {}
+        sharing: dict[tuple[str, str, str], list[int]] = {}
         for index, ingest in self._ingests.items():
             if ingest.store:
-                sharing.setdefault((ingest.store, ingest.staging_group), []).append(index)
+                key = (ingest.store, ingest.staging_group, ingest.uploader)
+                sharing.setdefault(key, []).append(index)
         if sharing:
             now = self._context.clock.now()
             ids = [self._ingests[index].ingest_id for indices in sharing.values() for index in indices]
@@ -74,7 +76,7 @@ class Opening:
                     connection, ids, now=now, expire_time=now + self._context.lifetime
                 )
             self._context.faults.hit("begin.prolonged")
-        return [_Group(store, name, indices, resumed=True) for (store, name), indices in sharing.items()]
+        return [_Group(*key, indices, resumed=True) for key, indices in sharing.items()]
 
     async def _place(self, todo: Sequence[int]) -> list[_Group]:
         """Chooses a store for each and writes the choice down; those without one are refused."""
@@ -84,8 +86,10 @@ class Opening:
             said = list(self._refused_by.get(index, {}).values())
             self._refuse(index, said[-1] if said else error)
         new_uid = self._context.ids.new_uid
+        subject = self._caller.subject
         groups = [
-            _Group(store, new_uid(), indices, resumed=False) for store, indices in plan.by_store.items()
+            _Group(store, new_uid(), subject, indices, resumed=False)
+            for store, indices in plan.by_store.items()
         ]
         if groups:
             placed = [(self._ingests[i].ingest_id, g.store, g.name) for g in groups for i in g.indices]
@@ -126,7 +130,7 @@ class Opening:
                     store=group.store,
                     uploads=uploads,
                     token_id=self._caller.token_id,
-                    subject=self._caller.subject,
+                    subject=group.subject,
                 )
             )
         except LibrarianError as error:

@@ -169,11 +169,24 @@ def after_commit(
 
 
 def after_asking(
-    name: str, kind: int, claimed: Bytes, live: LiveDataset | None, error: LibrarianError
+    name: str,
+    kind: int,
+    claimed: Bytes,
+    live: LiveDataset | None,
+    error: LibrarianError,
+    *,
+    may_be_published: bool,
 ) -> Decision:
-    """The path is taken (`error`: PathTaken) or held (PathHeldByUpload): what has the name, if anything?"""
+    """The path is taken (`error`: PathTaken) or held (PathHeldByUpload): what has the name, if anything?
+
+    `may_be_published`: whoever holds the path is still on its way into the catalogue.
+    """
+    if live is None and isinstance(error, PathHeldByUpload):
+        if may_be_published:
+            return Decision(Step.RETRY, error=error)
+        return failed(PathTaken(f"{error.message}, and the catalogue does not know it", name=name))
     if live is None:
-        return Decision(Step.RETRY, error=error) if isinstance(error, PathHeldByUpload) else failed(error)
+        return failed(error)
     if (live.kind, live.algorithm, live.digest) == (kind, claimed.algorithm, claimed.digest):
         return Decision(Step.MOVE, IngestEvent.FIND, dataset_uid=live.uid)
     return failed(NameTaken(f"{name} is already a dataset with another digest", name=name, uid=live.uid))

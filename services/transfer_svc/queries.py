@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -22,6 +22,7 @@ from sqlalchemy import (
     column,
     delete,
     func,
+    not_,
     select,
     true,
     update,
@@ -136,6 +137,14 @@ async def fetch_ingests(connection: AsyncConnection, ids: Sequence[str]) -> dict
 async def read_ingests(connection: Connection[Any], ids: Sequence[str]) -> dict[str, Ingest]:
     """The ingests of these ids, as they are this moment."""
     return _by_id(await _FETCH_HOT.fetch(connection, ids=list(ids)))
+
+
+_UNDER_WAY = compile_hot(select(ingests.c.ingest_id).where(by_id(), not_(ingests.c.settled)))
+
+
+async def ingests_under_way(connection: Connection[Any], ids: Collection[str]) -> set[str]:
+    """Which of these are ingests whose end the store has not been told."""
+    return {row["ingest_id"] for row in await _UNDER_WAY.fetch(connection, ids=list(ids))}
 
 
 _OPEN = ingests.c.state == IngestState.OPEN

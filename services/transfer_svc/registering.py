@@ -24,7 +24,7 @@ from librarian.messages import error_of, item_error
 from librarian.names import check_name, check_store_name
 from svckit.auth import Caller
 from svckit.idempotency import check_request_id
-from transfer_svc import rules
+from transfer_svc import queries, rules
 from transfer_svc.context import Context
 from transfer_svc.members import send_members
 from transfer_svc.origins import Origins
@@ -120,7 +120,8 @@ class Registration:
             live = await self._live(good)
             trees = await self._adopt([name for name in good if self._may_adopt(name, live)], tell)
             self._context.faults.hit("register.adopted")
-            fresh = [tree for tree in trees if not self._is_known(tree, live)]
+            arriving = await self._arriving(trees)
+            fresh = [tree for tree in trees if not self._is_known(tree, live, arriving)]
             ready = await self._with_members(fresh)
             self._context.faults.hit("register.members_sent")
             if ready:
@@ -189,8 +190,19 @@ class Registration:
             await tell(self.progress())
         return adopted
 
-    def _is_known(self, tree: store_pb2.AdoptedTree, live: Live) -> bool:
+    async def _arriving(self, trees: Sequence[store_pb2.AdoptedTree]) -> set[str]:
+        """Trees that an ingest has just put there: its worker tells the catalogue."""
+        held = [tree.uid for tree in trees if tree.already]
+        if not held:
+            return set()
+        async with self._context.database.hot() as connection:
+            return await queries.ingests_under_way(connection, held)
+
+    def _is_known(self, tree: store_pb2.AdoptedTree, live: Live, arriving: set[str]) -> bool:
         """Whether nothing is left to do for this tree: registered before and unchanged, or refused."""
+        if tree.uid in arriving:
+            self._counts.already_count += 1
+            return True
         dataset = live.get(tree.name)
         if dataset is None:
             return False

@@ -43,7 +43,6 @@ class Scan:
         self._store = store
         self._service = service
         self._scanned = 0
-        self._missing: set[str] = set()
 
     def progress(self) -> pb.ScanStoreResponse:
         return pb.ScanStoreResponse(scanned_count=self._scanned)
@@ -52,13 +51,12 @@ class Scan:
         request = store_pb2.ScanStoreRequest(store=self._store)
         async for answer in self._service.ScanStore(request):
             self._scanned = answer.scanned_count
-            self._missing |= {each.uid for each in answer.findings if each.reason == "MISSING"}
             visible = [each for each in answer.findings if self._caller.may_see(each.path)]
             await self._tell(await self._explained(visible), tell)
         group: list[Copy] = []
         async for copy in all_copies(self._context, self._caller, self._store):
-            # Known to be missing is no finding; found missing a moment ago is told already.
-            if copy.state is not ReplicaState.MISSING and copy.uid not in self._missing:
+            # Known to be missing is no finding.
+            if copy.state is not ReplicaState.MISSING:
                 group.append(copy)
             if len(group) == _GROUP:
                 await self._tell(await self._unknown_to_store(group), tell)

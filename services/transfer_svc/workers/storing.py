@@ -9,7 +9,7 @@ from librarian.api.catalog.v1 import catalog_pb2
 from librarian.api.common.v1 import common_pb2
 from librarian.api.store.v1 import store_pb2
 from librarian.errors import InternalError, LibrarianError
-from transfer_svc import work_queries
+from transfer_svc import queries, work_queries
 from transfer_svc.messages import bytes_found, claim_of, error_in, live_dataset
 from transfer_svc.origins import Origins
 from transfer_svc.outcomes import (
@@ -28,6 +28,9 @@ from transfer_svc.workers.desk import Desk
 # How long one call may wait for the slowest of a batch: short, so that the others are published meanwhile
 # and those who watch see progress.
 ROUND_MS: Final = 1000
+
+# A path may be held by what is just being registered: after so many tries that is not it.
+_PATIENCE: Final = 10
 
 Asked = list[tuple[Job, LibrarianError]]
 
@@ -82,6 +85,10 @@ async def commit_round(desk: Desk, origins: Origins, jobs: Sequence[Job]) -> Ask
 
 async def ask_catalog(desk: Desk, asked: Asked) -> None:
     """Whose are the paths that are taken? Decides on these ingests one way or another."""
+    holders = {error.metadata.get("upload_id", "") for _, error in asked}
+    # Before the catalogue: one that ends in between has told it.
+    async with desk.context.database.hot() as connection:
+        under_way = await queries.ingests_under_way(connection, holders)
     names = [job.name for job, _ in asked]
     try:
         response = await desk.context.catalog.BatchGetDatasets(
@@ -93,7 +100,18 @@ async def ask_catalog(desk: Desk, asked: Asked) -> None:
     live: dict[str, LiveDataset] = {dataset.name: live_dataset(dataset) for dataset in response.datasets}
     await desk.decide(
         [
-            (job, after_asking(job.name, job.kind, claim_of(job), live.get(job.name), error))
+            (
+                job,
+                after_asking(
+                    job.name,
+                    job.kind,
+                    claim_of(job),
+                    live.get(job.name),
+                    error,
+                    may_be_published=error.metadata.get("upload_id", "") in under_way
+                    or job.attempt_count < _PATIENCE,
+                ),
+            )
             for job, error in asked
         ]
     )

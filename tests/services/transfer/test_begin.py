@@ -229,6 +229,8 @@ async def test_ingesters_act_on_their_own_and_operators_on_all(rig: Rig, client:
     assert (await client.get(uid)).state == pb.INGEST_STATE_OPEN
     async with rig.client(OPERATOR) as operator:
         assert (await operator.get(uid)).uploader == "alice"
+        response = await operator.begin(spec("a", ingest_id=uid))
+        assert response.verdicts[0].open.ingest_id == uid
         assert len((await operator.stub.ListIngests(pb.ListIngestsRequest())).ingests) == 1
         assert (await operator.commit((uid, HELLO)))[0].ingest.state == pb.INGEST_STATE_COMMITTING
 

@@ -169,6 +169,31 @@ async def test_a_path_taken_by_something_uncatalogued(rig: Rig) -> None:
     assert (ended.state, ended.error.reason) == (FAILED, "PATH_TAKEN")
 
 
+async def test_a_path_held_by_what_the_catalogue_never_heard_of(rig: Rig) -> None:
+    """Adopted once and refused by the catalogue, say: nobody will ever publish it."""
+    rig.stores.adopted["n"] = ("held", OTHER)
+    rig.stores.paths["fast", "n"] = "held"
+    async with rig.running() as client:
+        uid = await client.bring("n", HELLO)
+        await client.commit((uid, HELLO))
+        (ended,) = await client.wait(uid, seconds=40)
+        await rig.all_settled()
+    assert (ended.state, ended.error.reason) == (FAILED, "PATH_TAKEN")
+    assert rig.stores.strays() == []
+
+
+async def test_a_path_already_held_by_the_same_dataset(rig: Rig) -> None:
+    """Its name was free when the second began, and published when it committed."""
+    async with rig.running() as client:
+        late = await client.bring("n", HELLO)
+        first = await client.put("n", HELLO)
+        await client.commit((late, HELLO))
+        (ended,) = await client.wait(late)
+        await rig.all_settled()
+    assert (ended.state, ended.dataset_uid) == (PUBLISHED, first.ingest_id)
+    assert rig.stores.paths == {("fast", "n"): first.ingest_id}
+
+
 async def test_a_name_that_closed_meanwhile_is_told_why(rig: Rig) -> None:
     async with rig.running() as client:
         uid = await client.bring("a/b", HELLO)

@@ -101,6 +101,19 @@ async def test_another_copy_under_the_name_is_not_mistaken_for_this_one(rig: Rig
     assert (refusal.name, refusal.error.reason) == ("books/0", "NAME_TAKEN")
 
 
+async def test_what_an_ingest_has_just_put_there_is_left_to_it(rig: Rig, client: Client) -> None:
+    async with rig.client() as alice:
+        uid = await alice.bring("books/0", BOOK)
+        rig.stores.adoptable["fast", "books/0"] = BOOK
+        rig.stores.adopted["books/0"] = (uid, BOOK)
+        last = (await register(client))[-1]
+        assert (last.already_count, last.registered_count) == (1, 0)
+        await alice.commit((uid, BOOK))
+        async with rig.worker():
+            await alice.wait(uid)
+    assert rig.catalog.columns[uid]["uploader"] == "alice"
+
+
 async def test_going_on_after_a_break(rig: Rig, client: Client) -> None:
     lay(rig)
     rig.catalog.trouble.fail("RegisterDatasets", [errors.StoreDisabled("off")])

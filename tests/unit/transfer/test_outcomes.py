@@ -10,6 +10,7 @@ from librarian.api.store.v1 import store_pb2
 from transfer_svc.lifecycle import INGEST, IngestEvent, IngestState
 from transfer_svc.outcomes import (
     Bytes,
+    Decision,
     LiveDataset,
     PublishOutcome,
     Step,
@@ -107,14 +108,20 @@ def test_a_taken_path_is_a_question_for_the_catalogue(error: errors.LibrarianErr
 
 
 def test_after_asking() -> None:
+    def ask(
+        kind: int, live: LiveDataset | None, error: errors.LibrarianError, *, hope: bool = True
+    ) -> Decision:
+        return after_asking("n", kind, CLAIM, live, error, may_be_published=hope)
+
     same = LiveDataset("u9", 1, "sha256", CLAIM.digest)
-    found = after_asking("n", 1, CLAIM, same, TAKEN)
+    found = ask(1, same, TAKEN)
     assert (found.event, found.dataset_uid) == (IngestEvent.FIND, "u9")
-    assert isinstance(after_asking("n", 2, CLAIM, same, HELD).error, errors.NameTaken)
+    assert isinstance(ask(2, same, HELD).error, errors.NameTaken)
     other = LiveDataset("u9", 1, "sha256", OTHER.digest)
-    assert isinstance(after_asking("n", 1, CLAIM, other, TAKEN).error, errors.NameTaken)
-    assert after_asking("n", 1, CLAIM, None, HELD).step is Step.RETRY
-    nobody = after_asking("n", 1, CLAIM, None, TAKEN)
+    assert isinstance(ask(1, other, TAKEN).error, errors.NameTaken)
+    assert ask(1, None, HELD).step is Step.RETRY
+    assert isinstance(ask(1, None, HELD, hope=False).error, errors.PathTaken)
+    nobody = ask(1, None, TAKEN)
     assert (nobody.event, nobody.error) == (IngestEvent.FAIL, TAKEN)
 
 

@@ -323,8 +323,7 @@ class FakeStores(StoreServiceServicer):
             return self._failed(upload, ChecksumMismatch(f"{name} is not what was claimed"))
         other = self.paths.get((upload.store, name))
         if other is not None and other != item.upload_id:
-            holder = self.uploads.get(other)
-            if holder is not None and holder.state == pb.UPLOAD_STATE_COMMITTED:
+            if other in self.uploads or any(uid == other for uid, _ in self.adopted.values()):
                 upload.state = pb.UPLOAD_STATE_VERIFIED
                 return PathHeldByUpload(f"{name} is held by {other}", upload_id=other)
             return self._failed(upload, PathTaken(f"something lies at {name}", name=name))
