@@ -116,7 +116,9 @@ async def _publish(context: Context, connection: Bare, batch: Batch, *, adopting
 async def _sort_out(connection: Bare, batch: Batch) -> tuple[list[int], dict[int, LibrarianError]]:
     """Which datasets of the batch may be put in together, and why some of the others may not."""
     errors = await _incomplete(connection, batch)
-    fresh = [index for index in range(len(batch.uids)) if index not in errors]
+    # Of several with one uid only the first; the others are judged beside it.
+    first = {uid: index for index, uid in reversed(list(enumerate(batch.uids)))}
+    fresh = [index for index, uid in enumerate(batch.uids) if first[uid] == index and index not in errors]
     clashes = clashes_within([batch.keys[index] for index in fresh])
     if clashes:
         # What cannot come in anyway must not keep another of the same batch out.
