@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -9,7 +9,6 @@ from support.data import make_book
 
 from librarian.blocking import Librarian
 from librarian.testing.shared import SharedSite
-from librarian.testing.site import Site, remove_home, temporary_home
 
 
 @pytest.fixture(autouse=True)
@@ -27,19 +26,3 @@ def book(tmp_path: Path, rng: random.Random) -> Path:
 def librarian(librarian_site: SharedSite) -> Iterator[Librarian]:
     with librarian_site.blocking_client() as librarian:
         yield librarian
-
-
-@pytest.fixture(scope="class")
-def librarian_server_factory() -> Iterator[Callable[..., Site]]:
-    """As `site_factory`, for the tests of one class together."""
-    sites: list[Site] = []
-
-    def make(*, settings: str = "") -> Site:
-        site = Site(temporary_home(), settings=settings)
-        sites.append(site)
-        return site.start()
-
-    yield make
-    for site in sites:
-        site.stop()
-        remove_home(site.home)

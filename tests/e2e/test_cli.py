@@ -104,7 +104,6 @@ def test_register_what_lies_there(librarian_site: SharedSite, book: Path) -> Non
     command = (
         "register",
         "main",
-        "--path",
         librarian_site.prefix + "old",
         "--glob",
         librarian_site.prefix + "old/*",

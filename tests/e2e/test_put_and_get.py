@@ -163,14 +163,17 @@ def test_members_by_glob_and_nothing_is_overwritten(
 ) -> None:
     name = librarian_site.new_name("book")
     librarian.put(book, name)
-    librarian.get(name, tmp_path / "some", members="data/det0[01].g3")
-    assert sorted(contents(tmp_path / "some")) == ["data/det00.g3", "data/det01.g3"]
-    (tmp_path / "some" / "data" / "det00.g3").write_text("mine")
-    with pytest.raises(DestinationExists):
-        librarian.get(name, tmp_path / "some", members="data/*")
-    assert (tmp_path / "some" / "data" / "det00.g3").read_text() == "mine"
-    librarian.get(name, tmp_path / "some", members="data/*", force=True)
-    assert (tmp_path / "some" / "data" / "det00.g3").read_bytes() == (book / "data" / "det00.g3").read_bytes()
+    # An existing directory is gone into, as by cp -r.
+    (tmp_path / "out").mkdir()
+    some = tmp_path / "out" / "book"
+    librarian.get(name, tmp_path / "out", members="data/det0[01].g3")
+    assert sorted(contents(some)) == ["data/det00.g3", "data/det01.g3"]
+    (some / "data" / "det00.g3").write_text("mine")
+    with pytest.raises(DestinationExists, match="det00"):
+        librarian.get(name, tmp_path / "out", members="data/*")
+    assert (some / "data" / "det00.g3").read_text() == "mine"
+    librarian.get(name, tmp_path / "out", members="data/*", force=True)
+    assert contents(some / "data") == contents(book / "data")
     whole = b"".join(librarian.read(name, members="M_index.yaml"))
     assert whole == b"book: true\n"
 

@@ -10,42 +10,20 @@ from pathlib import Path
 import pytest
 from support.eventually import eventually_blocking
 
-from librarian.api.store.v1 import store_pb2
-from librarian.api.transfer.v1 import transfer_pb2
 from librarian.blocking import Librarian
 from librarian.errors import (
     InvalidName,
     LibrarianError,
     LinkOutside,
     NameOutsidePrefix,
-    NoStore,
     PathTaken,
     RoleMayNot,
     SpecialFile,
-    StoreFull,
-    StoreIdentity,
     TokenInvalid,
     Unauthenticated,
     Unreadable,
 )
 from librarian.testing.shared import SharedSite
-from librarian.testing.site import Site
-
-OPEN_STATES = [
-    transfer_pb2.INGEST_STATE_OPEN,
-    transfer_pb2.INGEST_STATE_COMMITTING,
-    transfer_pb2.INGEST_STATE_STORED,
-]
-
-
-def nothing_left_behind(librarian: Librarian, store: str = "main") -> bool:
-    """No ingest open, nothing reserved, nothing staged."""
-    [found] = [each for each in librarian.stores() if each.name == store]
-    staging = Path(found.root) / ".librarian" / "staging"
-    assert not [path for batch in staging.iterdir() for path in batch.iterdir()], "staged"
-    assert not list(librarian.ingests(OPEN_STATES)), "open"
-    assert found.usage.reserved_bytes == 0, "reserved"
-    return True
 
 
 @pytest.mark.parametrize(
@@ -171,87 +149,3 @@ def test_a_revoked_token_is_out_within_a_second(librarian: Librarian, librarian_
             return False
 
         eventually_blocking(refused, timeout=1.0, what="refused after being revoked")
-
-
-class TestOneStore:
-    """What stops a whole store is tried on a site of its own."""
-
-    @pytest.fixture(scope="class")
-    def site(self, librarian_server_factory: Callable[..., Site]) -> Site:
-        return librarian_server_factory(
-            settings="[transfer]\ningest_lifetime_seconds = 2\n[worker]\npoll_seconds = 0.3\n"
-        )
-
-    def test_too_large_for_the_store(self, site: Site, tmp_path: Path) -> None:
-        with site.blocking_client() as librarian:
-            limit = store_pb2.Store(name="main", max_bytes=1_000_000)
-            librarian.update_store(limit, ["max_bytes"])
-            try:
-                (tmp_path / "big").write_bytes(b"x" * 2_000_000)
-                with pytest.raises(StoreFull) as told:
-                    librarian.put(tmp_path / "big", "big")
-                assert told.value.remedy
-                (tmp_path / "small").write_bytes(b"x" * 1000)
-                librarian.put(tmp_path / "small", "small")
-            finally:
-                librarian.update_store(store_pb2.Store(name="main", max_bytes=0), ["max_bytes"])
-            librarian.put(tmp_path / "big", "big")
-            eventually_blocking(lambda: nothing_left_behind(librarian))
-
-    def test_no_store_takes_anything(self, site: Site, book: Path) -> None:
-        with site.blocking_client() as librarian:
-            librarian.drain_store("main")
-            with pytest.raises(NoStore):
-                librarian.put(book, "drained")
-            librarian.drain_store("main", drain=False)
-            librarian.update_store(store_pb2.Store(name="main", enabled=False), ["enabled"])
-            with pytest.raises(NoStore):
-                librarian.put(book, "disabled")
-            librarian.update_store(store_pb2.Store(name="main", enabled=True), ["enabled"])
-            librarian.put(book, "now")
-
-    def test_an_unmounted_and_a_swapped_store(self, site: Site, book: Path, tmp_path: Path) -> None:
-        away = site.store_root.with_name("away")
-        with site.blocking_client() as librarian:
-            librarian.put(book, "before")
-            site.store_root.rename(away)
-            site.store_root.mkdir()
-            try:
-                for call in (
-                    lambda: librarian.put(book, "into-nothing"),
-                    lambda: librarian.get("before", tmp_path / "out"),
-                    lambda: list(librarian.scan("main")),
-                ):
-                    with pytest.raises((StoreIdentity, NoStore, LibrarianError)) as told:
-                        call()
-                    assert told.value.reason in {"STORE_IDENTITY", "NO_STORE"}, told.value.message
-                # Not one byte was written where the file system is not.
-                assert list(site.store_root.iterdir()) == []
-            finally:
-                site.store_root.rmdir()
-                away.rename(site.store_root)
-            librarian.put(book, "after")
-
-    def test_a_client_that_dies_leaves_nothing_for_long(self, site: Site, tmp_path: Path) -> None:
-        """Its staging area and its reservation expire."""
-        with site.blocking_client() as librarian:
-            asked = transfer_pb2.IngestSpec(name="abandoned", kind=1, size_bytes=1000, algorithm="sha256")
-            address = site.address.removeprefix("grpc://")
-            import grpc
-
-            from librarian.api.transfer.v1 import transfer_pb2_grpc
-
-            with grpc.insecure_channel(address) as channel:
-                stub = transfer_pb2_grpc.TransferServiceStub(channel)
-                answer = stub.BeginIngests(
-                    transfer_pb2.BeginIngestsRequest(request_id="abandoned-1", items=[asked]),
-                    metadata=[("authorization", f"Bearer {site.token}")],
-                    timeout=10,
-                )
-            [verdict] = answer.verdicts
-            staged = Path(answer.grants[0].staging_path) / verdict.open.ingest_id
-            staged.write_bytes(b"half of it")
-            eventually_blocking(lambda: nothing_left_behind(librarian), timeout=30, what="expired")
-            assert not staged.exists()
-            [ingest] = [found for found in librarian.ingests() if found.name == "abandoned"]
-            assert ingest.state == transfer_pb2.INGEST_STATE_EXPIRED

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 START_SECONDS = 120.0
 STOP_SECONDS = 60.0
+CLI_SECONDS = 120.0
 
 
 class SiteFailed(LibrarianError):
@@ -86,11 +87,17 @@ class Site:
         return Librarian.connect(address=self.address, token=self.token)
 
     def cli(self, *arguments: str | Path, check: bool = True) -> subprocess.CompletedProcess[str]:
-        """`librarian …` against this site, as a person would run it."""
+        """`librarian …` against this site, as a person would run it. SiteFailed with what it said where it
+        exits with other than 0, unless `check` is off.
+        """
         command = [sys.executable, "-m", "librarian.cli", *map(str, arguments)]
-        return subprocess.run(  # noqa: S603 the caller's own arguments
-            command, env=self.environment, capture_output=True, text=True, check=check, timeout=START_SECONDS
+        done = subprocess.run(  # noqa: S603 the caller's own arguments
+            command, env=self.environment, capture_output=True, text=True, check=False, timeout=CLI_SECONDS
         )
+        if check and done.returncode:
+            shown = " ".join(command[2:])
+            raise SiteFailed(f"{shown} exited with {done.returncode}: {done.stderr or done.stdout}")
+        return done
 
     def pid_of(self, service: str) -> int:
         """Of "gateway", "worker", "transfer", "store" or "catalog" as it runs now."""

@@ -1,0 +1,129 @@
+"""What stops a whole store, and what expires: on a site of its own."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import grpc
+import pytest
+from support.eventually import eventually_blocking
+from support.leftovers import nothing_left_behind
+
+from librarian.api.common.v1 import common_pb2
+from librarian.api.store.v1 import store_pb2
+from librarian.api.transfer.v1 import transfer_pb2, transfer_pb2_grpc
+from librarian.blocking import Librarian
+from librarian.errors import LibrarianError, NoStore, StoreFull
+from librarian.testing.site import Site, remove_home, temporary_home
+
+SETTINGS = """
+[transfer]
+ingest_lifetime_seconds = 2
+[worker]
+poll_seconds = 0.3
+"""
+
+
+@pytest.fixture(scope="module")
+def site() -> Iterator[Site]:
+    site = Site(temporary_home(), settings=SETTINGS)
+    try:
+        yield site.start()
+    finally:
+        site.stop()
+        remove_home(site.home)
+
+
+@pytest.fixture
+def librarian(site: Site) -> Iterator[Librarian]:
+    with site.blocking_client() as librarian:
+        yield librarian
+
+
+def test_too_large_for_the_store(librarian: Librarian, tmp_path: Path) -> None:
+    librarian.update_store(store_pb2.Store(name="main", max_bytes=1_000_000), ["max_bytes"])
+    try:
+        (tmp_path / "big").write_bytes(b"x" * 2_000_000)
+        with pytest.raises(StoreFull) as told:
+            librarian.put(tmp_path / "big", "big")
+        assert told.value.remedy
+        (tmp_path / "small").write_bytes(b"x" * 1000)
+        librarian.put(tmp_path / "small", "small")
+    finally:
+        librarian.update_store(store_pb2.Store(name="main", max_bytes=0), ["max_bytes"])
+    librarian.put(tmp_path / "big", "big")
+    eventually_blocking(lambda: nothing_left_behind(librarian))
+
+
+def test_no_store_takes_anything(librarian: Librarian, book: Path) -> None:
+    librarian.drain_store("main")
+    with pytest.raises(NoStore):
+        librarian.put(book, "drained")
+    librarian.drain_store("main", drain=False)
+    librarian.update_store(store_pb2.Store(name="main", enabled=False), ["enabled"])
+    with pytest.raises(NoStore):
+        librarian.put(book, "disabled")
+    librarian.update_store(store_pb2.Store(name="main", enabled=True), ["enabled"])
+    librarian.put(book, "now")
+
+
+def test_an_unmounted_store_fails_closed(
+    site: Site, librarian: Librarian, book: Path, tmp_path: Path
+) -> None:
+    librarian.put(book, "before")
+    away = site.store_root.with_name("away")
+    site.store_root.rename(away)
+    site.store_root.mkdir()
+    try:
+        for call in (
+            lambda: librarian.put(book, "into-nothing"),
+            lambda: librarian.get("before", tmp_path / "out"),
+            lambda: list(librarian.scan("main")),
+            lambda: librarian.verify("before"),
+        ):
+            with pytest.raises(LibrarianError) as told:
+                call()
+            assert told.value.reason in {"STORE_IDENTITY", "NO_STORE"}, told.value.message
+        # Not one byte was written where the file system is not.
+        assert list(site.store_root.iterdir()) == []
+    finally:
+        site.store_root.rmdir()
+        away.rename(site.store_root)
+    assert librarian.show("before").replicas[0].state == common_pb2.REPLICA_STATE_AVAILABLE
+    librarian.put(book, "after")
+
+
+def test_another_store_in_its_place_fails_closed(site: Site, librarian: Librarian, book: Path) -> None:
+    identity = site.store_root / ".librarian" / "store.json"
+    ours = identity.read_text()
+    [store] = librarian.stores()
+    identity.write_text(ours.replace(store.store_uid, str(uuid.uuid4())))
+    try:
+        with pytest.raises(LibrarianError) as told:
+            librarian.put(book, "onto-another")
+        assert told.value.reason in {"STORE_IDENTITY", "NO_STORE"}
+    finally:
+        identity.write_text(ours)
+    librarian.put(book, "onto-ours")
+
+
+def test_a_client_that_dies_leaves_nothing_for_long(site: Site, librarian: Librarian) -> None:
+    """Its staging area and its reservation expire."""
+    asked = transfer_pb2.IngestSpec(name="abandoned", kind=common_pb2.DATASET_KIND_FILE, size_bytes=1000)
+    with grpc.insecure_channel(site.address.removeprefix("grpc://")) as channel:
+        answer = transfer_pb2_grpc.TransferServiceStub(channel).BeginIngests(
+            transfer_pb2.BeginIngestsRequest(request_id=str(uuid.uuid4()), items=[asked]),
+            metadata=[("authorization", f"Bearer {site.token}")],
+            timeout=10,
+        )
+    [verdict] = answer.verdicts
+    staged = Path(answer.grants[0].staging_path) / verdict.open.ingest_id
+    staged.write_bytes(b"half of it")
+    [store] = librarian.stores()
+    assert store.usage.reserved_bytes > 0
+    eventually_blocking(lambda: nothing_left_behind(librarian), timeout=30, what="expired")
+    assert not staged.exists()
+    [ingest] = [found for found in librarian.ingests() if found.name == "abandoned"]
+    assert ingest.state == transfer_pb2.INGEST_STATE_EXPIRED
