@@ -9,10 +9,12 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """`done_bytes` of `total_bytes` (0: not known yet) in `phase`; `done_count` of `total_count` datasets."""
+    """`done_bytes` of `total_bytes` (0: not known yet) in `phase`; `done_count` of `total_count` datasets.
+    `trouble`: what holds it up, "" while nothing does.
+    """
 
     phase: str
-    detail: str
+    trouble: str
     done_bytes: int
     total_bytes: int
     done_count: int
@@ -25,14 +27,14 @@ class Progress:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._phase = ""
-        self._detail = ""
+        self._trouble = ""
         self._bytes = [0, 0]
         self._count = [0, 0]
 
-    def begin(self, phase: str, *, detail: str = "", total_bytes: int = 0, total_count: int = 0) -> None:
+    def begin(self, phase: str, *, total_bytes: int = 0, total_count: int = 0) -> None:
         """A new phase: counters start again."""
         with self._lock:
-            self._phase, self._detail = phase, detail
+            self._phase, self._trouble = phase, ""
             self._bytes = [0, total_bytes]
             self._count = [0, total_count]
 
@@ -62,14 +64,14 @@ class Progress:
             self._bytes = [_or(done_bytes, self._bytes[0]), _or(total_bytes, self._bytes[1])]
             self._count = [_or(done_count, self._count[0]), _or(total_count, self._count[1])]
 
-    def tell(self, detail: str) -> None:
-        """What holds it up or is being worked on; "" for nothing worth telling."""
+    def held_up(self, trouble: str) -> None:
+        """By what; "" when it goes on."""
         with self._lock:
-            self._detail = detail
+            self._trouble = trouble
 
     def snapshot(self) -> Snapshot:
         with self._lock:
-            return Snapshot(self._phase, self._detail, *self._bytes, *self._count)
+            return Snapshot(self._phase, self._trouble, *self._bytes, *self._count)
 
 
 def _or(value: int | None, otherwise: int) -> int:

@@ -1,4 +1,6 @@
-"""A progress bar on stderr: bytes, rate and time left from a moving window. Nothing where nobody looks."""
+"""A progress bar on stderr: bytes, rate and time left from a moving window. Where no terminal is, only what
+holds the work up is told, once.
+"""
 
 from __future__ import annotations
 
@@ -21,17 +23,24 @@ REFRESH_SECONDS = 0.1
 
 @asynccontextmanager
 async def shown(progress: Progress) -> AsyncIterator[None]:
-    """Draws `progress` while the body runs, if stderr is a terminal."""
-    if not sys.stderr.isatty():
-        yield
-        return
-    task = asyncio.create_task(_draw(progress))
+    """Draws `progress` while the body runs."""
+    task = asyncio.create_task(_draw(progress) if sys.stderr.isatty() else _tell(progress))
     try:
         yield
     finally:
         task.cancel()
         with suppress(asyncio.CancelledError):
             await task
+
+
+async def _tell(progress: Progress) -> None:
+    told = ""
+    while True:
+        await asyncio.sleep(1)
+        trouble = progress.snapshot().trouble
+        if trouble and trouble != told:
+            told = trouble
+            sys.stderr.write(f"waiting: {trouble}\n")
 
 
 async def _draw(progress: Progress) -> None:
@@ -41,9 +50,13 @@ async def _draw(progress: Progress) -> None:
     now = asyncio.get_running_loop().time
     with bar:
         task = bar.add_task("", total=None, figures="")
+        told = ""
         while True:
             snapshot = progress.snapshot()
             figures.look(snapshot, now())
+            if snapshot.trouble and snapshot.trouble != told:
+                told = snapshot.trouble
+                bar.console.print(f"waiting: {told}", markup=False, highlight=False)
             bar.update(
                 task,
                 description=snapshot.phase,

@@ -110,7 +110,6 @@ class UpkeepClient(DatasetsClient):
                         done_bytes=read,
                         total_bytes=read_before + answer.total_bytes if answer.total_bytes else 0,
                     )
-                    progress.tell(answer.name)
                     if answer.HasField("report"):
                         yield answer
                         if resumable:

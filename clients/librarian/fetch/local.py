@@ -73,9 +73,12 @@ def _fetch_one(
             expected_size=member.size_bytes,
             alone=alone,
         )
+        good = result.checksum == member.checksum
     except SourceChanged:
-        raise corrupt(member, name, store) from None
-    if result.checksum != member.checksum:
+        good = False
+    if not good:
+        # Nothing of it shall be taken up by a later run.
+        os.truncate(part, 0)
         raise corrupt(member, name, store)
     finish(part, member, umask)
 

@@ -82,17 +82,18 @@ class StreamFetch:
                         await asyncio.shield(writing)
                     writing = asyncio.create_task(asyncio.to_thread(writer.take, group))
                     group, size = [], 0
-            if writing is not None:
-                await asyncio.shield(writing)
-            writing = asyncio.create_task(asyncio.to_thread(writer.take, group))
-            await asyncio.shield(writing)
         except grpc.aio.AioRpcError as error:
             raise self._site.error(error) from None
         finally:
             call.cancel()
-            # The thread ends with its group; nothing else may touch the parts before.
+            # Whatever ended the stream: what arrived is kept, and nothing else may touch the parts before.
             if writing is not None:
                 await finished(writing)
+            last = asyncio.create_task(asyncio.to_thread(writer.take, group))
+            await finished(last)
+        for task in (writing, last):
+            if task is not None:
+                task.result()
         if not writer.is_done:
             raise ChunkCorrupt("the stream ended before all bytes were there")
 

@@ -39,7 +39,7 @@ async def wait_until_final(context: PutContext, ingest_ids: Sequence[str]) -> Ve
                 verdicts[ingest_id] = error_of(verdict.error)
             elif verdict.ingest.state in FINAL_STATES:
                 verdicts[ingest_id] = verdict.ingest
-            elif context.alone:
+            else:
                 _show(context, verdict.ingest)
         pending = [ingest_id for ingest_id in pending if ingest_id not in verdicts]
         if pending:
@@ -48,5 +48,8 @@ async def wait_until_final(context: PutContext, ingest_ids: Sequence[str]) -> Ve
 
 
 def _show(context: PutContext, ingest: transfer_pb2.Ingest) -> None:
-    context.progress.set(done_bytes=min(ingest.verified_bytes, ingest.size_bytes))
-    context.progress.tell(ingest.error.message if ingest.HasField("error") else "")
+    if context.alone:
+        context.progress.set(done_bytes=min(ingest.verified_bytes, ingest.size_bytes))
+        context.progress.held_up("")
+    if ingest.HasField("error"):
+        context.progress.held_up(f"{ingest.name}: {ingest.error.message}")
