@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 import traceback
 from contextlib import ExitStack
@@ -19,9 +20,16 @@ from tests.bench.rows import Row
 MODULES = ("start", "memory", "put", "register", "lookup", "listing")
 
 
+# One measurement may take so long; a put that never ends must not be waited for.
+PATIENCE_SECONDS = 1800
+
+
 def main() -> int:
     arguments = _arguments()
-    console = Console()
+    signal.signal(signal.SIGTERM, _end)
+    signal.signal(signal.SIGALRM, _out_of_time)
+    # Wide enough for the table where nobody looks at it but a log.
+    console = Console() if sys.stdout.isatty() else Console(width=150)
     chosen = [measurement for measurement in _measurements() if arguments.only in measurement.name]
     if not chosen:
         names = ", ".join(measurement.name for measurement in _measurements())
@@ -33,6 +41,7 @@ def main() -> int:
         bench = Bench(stack, arguments.directory, rounds=arguments.rounds, scale=arguments.scale)
         for measurement in chosen:
             console.print(f"[dim]{measurement.name} ...[/]")
+            signal.alarm(PATIENCE_SECONDS)
             try:
                 for row in measurement.run(bench):
                     rows.append(row)
@@ -40,10 +49,21 @@ def main() -> int:
             except Exception:  # noqa: BLE001 - one that fails does not stop the others
                 failed.append(measurement.name)
                 traceback.print_exc()
+            finally:
+                signal.alarm(0)
     print_table(rows, console)
     for name in failed:
         console.print(f"[red]could not be measured: {name}[/]")
     return 1 if failed else 0
+
+
+def _end(*_: object) -> None:
+    """By way of everybody's clean-up: the site is stopped, the scratch space goes."""
+    raise SystemExit(143)
+
+
+def _out_of_time(*_: object) -> None:
+    raise TimeoutError(f"not done within {PATIENCE_SECONDS} s")
 
 
 def _measurements() -> list[Measurement]:

@@ -12,6 +12,7 @@ import uuid_utils
 
 from librarian.api.catalog.v1 import catalog_pb2
 from librarian.api.common.v1 import common_pb2
+from librarian.messages import error_of
 
 if TYPE_CHECKING:
     from librarian.api.catalog.v1.catalog_pb2_grpc import CatalogServiceAsyncStub
@@ -65,7 +66,7 @@ def requests(numbers: Numbers) -> list[Request]:
 
 
 async def register(catalog: CatalogServiceAsyncStub, messages: Iterable[Request]) -> int:
-    """On one stream, as fast as answers come. How many were new."""
+    """On one stream, as fast as answers come. How many; all of them have to be new."""
 
     async def send() -> AsyncIterator[Request]:
         for message in messages:
@@ -74,6 +75,8 @@ async def register(catalog: CatalogServiceAsyncStub, messages: Iterable[Request]
     published = 0
     async for answer in catalog.RegisterDatasets(send()):
         published += answer.published_count
+        for verdict in answer.verdicts:
+            raise error_of(verdict.error)
     return published
 
 
@@ -82,11 +85,11 @@ def _request(numbers: range) -> Request:
     for number in numbers:
         columns.uid.append(str(uuid_utils.uuid7()))
         columns.name.append(name_of(number))
-        columns.kind.append(common_pb2.DATASET_KIND_DIRECTORY)
+        columns.kind.append(common_pb2.DATASET_KIND_FILE)
         columns.digest_algorithm.append("sha256")
         columns.digest.append(sha256(str(number).encode()).digest())
         columns.size_bytes.append(15_000_000_000 + number)
-        columns.member_count.append(50)
+        columns.member_count.append(1)
         columns.uploader.append(f"packer-{number % 3}")
         columns.create_time_us.append((FIRST_SECOND + number) * 1_000_000)
         columns.tags_json.append('{"telescope": "satp3"}' if number % 10 == 0 else "")

@@ -54,6 +54,7 @@ def running_empty_service(config: Path, directory: Path) -> Iterator[EmptyServic
     settings = tomllib.loads(config.read_text())
     address = f"unix:{directory}/empty/catalog.sock"
     settings["catalog"] |= {"listen": address, "metrics_listen": ""}
+    settings["telemetry"] = {**settings.get("telemetry", {}), "log_level": "warning"}
     own_config = directory / "empty.toml"
     own_config.write_text(dump_toml(settings))
     command = [sys.executable, "-m", "tests.bench.emptyservice", "--config", str(own_config)]

@@ -30,7 +30,10 @@ class Psql:
         )
 
     def drop_tables(self) -> None:
-        self._run(*(f"DROP TABLE IF EXISTS {self.schema}.bench_{table}" for table in TABLES))
+        self._run(
+            "SET client_min_messages = warning",
+            *(f"DROP TABLE IF EXISTS {self.schema}.bench_{table}" for table in TABLES),
+        )
 
     def export(self, names: tuple[str, str]) -> None:
         """What the catalog has written about the datasets from the first to the last of these names."""
