@@ -6,6 +6,7 @@ connection, not of the statement, comes out as Unavailable: the caller may try a
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -89,6 +90,8 @@ class Database:
     async def __aexit__(self, *exc_info: object) -> None:
         await self._hot.close()
         await self._engine.dispose()
+        # Sockets of connections that were cut off are closed by the loop, in its next turn.
+        await asyncio.sleep(0)
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[AsyncConnection]:

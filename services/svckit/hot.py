@@ -14,6 +14,7 @@ from sqlalchemy.sql.expression import Executable
 
 from librarian.errors import Unavailable
 
+_GOODBYE_SECONDS = 2.0
 _DIALECT = PGDialect_asyncpg()  # type: ignore[no-untyped-call] # SQLAlchemy leaves it untyped
 
 
@@ -97,4 +98,18 @@ class HotPool:
 
     async def close(self) -> None:
         while self._idle:
-            await self._idle.pop().close(timeout=2)
+            await close_quietly(self._idle.pop())
+
+
+async def close_quietly(connection: asyncpg.Connection[Any]) -> None:
+    """Takes leave of the server where it still listens; the socket is closed in any case."""
+    try:
+        await connection.close(timeout=_GOODBYE_SECONDS)
+    except (
+        asyncpg.PostgresError,
+        asyncpg.InterfaceError,
+        asyncpg.InternalClientError,
+        OSError,
+        TimeoutError,
+    ):
+        connection.terminate()

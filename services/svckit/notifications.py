@@ -11,6 +11,7 @@ import asyncpg
 
 from librarian.errors import Unavailable
 from svckit.database import connect
+from svckit.hot import close_quietly
 
 _RECONNECT_SECONDS = 2.0
 
@@ -99,7 +100,7 @@ async def _pass_on(connection: asyncpg.Connection[Any], channel: str, ring: Call
     except (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError):
         lost.set()
     finally:
-        connection.terminate()
+        await close_quietly(connection)
 
 
 async def notify(connection: Any, channel: str) -> None:
