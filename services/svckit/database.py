@@ -79,6 +79,8 @@ class Database:
             pool_size=pool_size,
             max_overflow=0,
             pool_timeout=_WAIT_SECONDS,
+            # Errors are logged, and values may be secret.
+            hide_parameters=True,
         )
         event.listen(engine.sync_engine, "checkout", _refuse_closed)
         hot = HotPool(lambda: _connect_hot(**place), size=pool_size, wait_seconds=_WAIT_SECONDS)

@@ -29,12 +29,8 @@ def configure_logging(settings: TelemetrySettings) -> None:
         _add_trace_id,
     ]
     if settings.log_format == "json":
-        # Without local variables: among them are tokens and data.
-        tracebacks = structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
-        finish: list[Any] = [
-            structlog.processors.ExceptionRenderer(tracebacks),
-            structlog.processors.JSONRenderer(),
-        ]
+        # As text, without local variables: among them are tokens and data.
+        finish: list[Any] = [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
     else:
         plain = structlog.dev.plain_traceback
         finish = [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=plain)]

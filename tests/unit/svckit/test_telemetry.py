@@ -44,7 +44,7 @@ def test_json_is_one_object_a_line() -> None:
     assert plain["level"] == "info"
     assert "trace_id" not in plain
     assert failed["trace_id"] == "0123456789abcdef0123456789abcdef"
-    assert failed["exception"][0]["exc_type"] == "ValueError"
+    assert "ValueError" in failed["exception"]
     assert foreign["event"] == "from elsewhere"
     assert foreign["level"] == "warning"
     assert foreign["logger"] == "asyncio"
