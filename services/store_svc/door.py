@@ -45,7 +45,6 @@ def bytes_only(server: Any) -> Any:
 
 
 class _BytesOnly:
-
     def __init__(self, server: Any) -> None:
         self._server = server
 

@@ -13,6 +13,8 @@ TEXT = Text()
 BIGINT = BigInteger()
 SMALLINT = SmallInteger()
 BYTES = LargeBinary()
+# SQLAlchemy keeps the names of a table's columns for itself.
+_PREFIX = "all_"
 
 
 def array(name: str, kind: TypeEngine[Any]) -> BindParameter[Any]:
@@ -20,7 +22,12 @@ def array(name: str, kind: TypeEngine[Any]) -> BindParameter[Any]:
 
 
 def rows(**columns: TypeEngine[Any]) -> TableValuedAlias:
-    """The arrays given as parameters of these names, side by side, as the table `given`."""
-    values = [array(name, kind) for name, kind in columns.items()]
+    """The arrays given as `values_of` these names, side by side, as the table `given`."""
+    values = [array(_PREFIX + name, kind) for name, kind in columns.items()]
     names = [column(name, kind) for name, kind in columns.items()]
     return func.unnest(*values).table_valued(*names, name="given").render_derived()
+
+
+def values_of(**columns: list[Any]) -> dict[str, list[Any]]:
+    """Parameters for `rows` of the same names."""
+    return {_PREFIX + name: values for name, values in columns.items()}

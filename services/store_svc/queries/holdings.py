@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from librarian.checksums import Checksum
 from librarian.manifests import DatasetKind
 from librarian.names import ancestors
-from store_svc.queries.arrays import TEXT, array, rows
+from store_svc.queries.arrays import TEXT, array, rows, values_of
 from store_svc.records import Fingerprint, Holding
 from store_svc.tables import holdings
 
@@ -93,11 +93,11 @@ async def holders_of(connection: AsyncConnection, store: str, names: Sequence[st
     inside = (holdings.c.name > around.c.name + "/") & (holdings.c.name < around.c.name + "0")
     under = select(around.c.name, holdings.c.uid).join_from(around, holdings, here & inside)
     pairs = [(name, place) for name in names for place in (*ancestors(name), name)]
-    columns = {"name": [name for name, _ in pairs], "place": [place for _, place in pairs]}
+    columns = values_of(name=[name for name, _ in pairs], place=[place for _, place in pairs])
     found: dict[str, set[str]] = {name: set() for name in names}
     for name, uid in await connection.execute(at_or_above, columns):
         found[name].add(uid)
-    for name, uid in await connection.execute(under, {"name": list(names)}):
+    for name, uid in await connection.execute(under, values_of(name=list(names))):
         found[name].add(uid)
     return found
 
@@ -120,7 +120,7 @@ async def folders_with_holdings(connection: AsyncConnection, store: str, folders
         .correlate(given)
         .exists()
     )
-    found = await connection.execute(select(folder).where(below), {"folder": list(folders)})
+    found = await connection.execute(select(folder).where(below), values_of(folder=list(folders)))
     return set(found.scalars())
 
 

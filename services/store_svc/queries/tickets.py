@@ -9,7 +9,7 @@ from sqlalchemy import delete, literal, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from store_svc.queries.arrays import TEXT, rows
+from store_svc.queries.arrays import TEXT, rows, values_of
 from store_svc.tables import revoked_tokens, ticket_secrets
 
 
@@ -28,7 +28,7 @@ async def revoke(connection: AsyncConnection, token_ids: Sequence[str], now: dat
         .from_select(["token_id", "revoke_time"], select(given.c.token_id, literal(now)))
         .on_conflict_do_nothing()
     )
-    await connection.execute(statement, {"token_id": list(token_ids)})
+    await connection.execute(statement, values_of(token_id=list(token_ids)))
 
 
 async def revoked(connection: AsyncConnection) -> set[str]:

@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from librarian.checksums import Checksum
 from librarian.manifests import DatasetKind
 from store_svc.lifecycle import GIVEN_UP, PROMISED, UNFINISHED, UploadEvent, UploadState, states_before
-from store_svc.queries.arrays import BIGINT, BYTES, SMALLINT, TEXT, array, rows
+from store_svc.queries.arrays import BIGINT, BYTES, SMALLINT, TEXT, array, rows, values_of
 from store_svc.records import Claims, StoredError, Upload, UploadSpec, Verified
 from store_svc.room import wanted
 from store_svc.tables import holdings, uploads
@@ -53,14 +53,14 @@ async def insert_uploads(
     )
     found = await connection.execute(
         statement,
-        {
-            "upload_id": [spec.upload_id for spec in specs],
-            "name": [spec.name for spec in specs],
-            "kind": [int(spec.kind) for spec in specs],
-            "algorithm": [spec.algorithm for spec in specs],
-            "reserved_bytes": [spec.size_bytes for spec in specs],
-            "reserved_inodes": [wanted(0, spec.inode_count).inodes for spec in specs],
-        },
+        values_of(
+            upload_id=[spec.upload_id for spec in specs],
+            name=[spec.name for spec in specs],
+            kind=[int(spec.kind) for spec in specs],
+            algorithm=[spec.algorithm for spec in specs],
+            reserved_bytes=[spec.size_bytes for spec in specs],
+            reserved_inodes=[wanted(0, spec.inode_count).inodes for spec in specs],
+        ),
     )
     return set(found.scalars())
 
@@ -94,7 +94,7 @@ async def set_written(connection: AsyncConnection, written: Mapping[str, int]) -
         .where(uploads.c.upload_id == given.c.upload_id, uploads.c.state.in_(PROMISED))
         .values(written_bytes=given.c.written)
     )
-    await connection.execute(statement, {"upload_id": list(written), "written": list(written.values())})
+    await connection.execute(statement, values_of(upload_id=list(written), written=list(written.values())))
 
 
 async def seal(connection: AsyncConnection, store: str, claims: Mapping[str, Claims], now: datetime) -> None:
@@ -118,13 +118,13 @@ async def seal(connection: AsyncConnection, store: str, claims: Mapping[str, Cla
     )
     await connection.execute(
         statement,
-        {
-            "upload_id": list(claims),
-            "digest": [claim.digest.value for claim in claims.values()],
-            "size_bytes": [claim.size_bytes for claim in claims.values()],
-            "member_count": [claim.member_count for claim in claims.values()],
-            "facts_json": [claim.facts_json for claim in claims.values()],
-        },
+        values_of(
+            upload_id=list(claims),
+            digest=[claim.digest.value for claim in claims.values()],
+            size_bytes=[claim.size_bytes for claim in claims.values()],
+            member_count=[claim.member_count for claim in claims.values()],
+            facts_json=[claim.facts_json for claim in claims.values()],
+        ),
     )
 
 
@@ -157,17 +157,17 @@ async def verify(connection: AsyncConnection, found: Sequence[Verified], now: da
     )
     await connection.execute(
         statement,
-        {
-            "upload_id": [one.upload_id for one in found],
-            "digest": [one.digest.value for one in found],
-            "size_bytes": [one.size_bytes for one in found],
-            "member_count": [one.member_count for one in found],
-            "inode_count": [one.inode_count for one in found],
-            "inode": [_signed(one.inode) for one in found],
-            "layout": [one.fingerprint.layout for one in found],
-            "inodes": [one.fingerprint.inodes for one in found],
-            "mtime_ns": [one.fingerprint.mtime_ns for one in found],
-        },
+        values_of(
+            upload_id=[one.upload_id for one in found],
+            digest=[one.digest.value for one in found],
+            size_bytes=[one.size_bytes for one in found],
+            member_count=[one.member_count for one in found],
+            inode_count=[one.inode_count for one in found],
+            inode=[_signed(one.inode) for one in found],
+            layout=[one.fingerprint.layout for one in found],
+            inodes=[one.fingerprint.inodes for one in found],
+            mtime_ns=[one.fingerprint.mtime_ns for one in found],
+        ),
     )
 
 
@@ -326,13 +326,13 @@ async def sweep(connection: AsyncConnection, before: datetime, limit: int) -> in
 
 
 def _error_columns(errors: Mapping[str, StoredError]) -> dict[str, list[Any]]:
-    return {
-        "upload_id": list(errors),
-        "code": [error.code for error in errors.values()],
-        "reason": [error.reason for error in errors.values()],
-        "message": [error.message for error in errors.values()],
-        "metadata": [json.dumps(error.metadata) for error in errors.values()],
-    }
+    return values_of(
+        upload_id=list(errors),
+        code=[error.code for error in errors.values()],
+        reason=[error.reason for error in errors.values()],
+        message=[error.message for error in errors.values()],
+        metadata=[json.dumps(error.metadata) for error in errors.values()],
+    )
 
 
 def _signed(number: int) -> int:

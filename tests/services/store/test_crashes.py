@@ -1,0 +1,120 @@
+"""Promise 1: killed at the 1st, 2nd, 3rd … failpoint, then asked again, a commit ends in one outcome."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+import pytest
+from store_lab import Lab, a_file, a_lab, a_tree, claims_of, stage
+from store_lab.crashing import run_to_its_end
+
+from store_svc.filesystem import Feature
+from store_svc.lifecycle import UploadState
+from store_svc.records import Claims
+from store_svc.recovery import Recovery
+from store_svc.replicas import Verdict, verify_replica
+
+LARGE = b"L" * 400_000
+BOOK = {"a/large": LARGE, "a/small": b"s", "b/": b"", "c": b""}
+EVERYTHING_REFUSED = (
+    Feature.RENAME_NOREPLACE,
+    Feature.HARD_LINKS,
+    Feature.LEASES,
+    Feature.CHOWN,
+    Feature.REFLINK,
+)
+
+
+class Ingest:
+    """A small file, a large one, a tree, and one whose claim is wrong, in one batch."""
+
+    def __init__(self, n: int) -> None:
+        self.names = {
+            "small": f"{n}/small",
+            "large": f"{n}/large",
+            "book": f"{n}/book",
+            "wrong": f"{n}/wrong",
+        }
+        self.ids: dict[str, str] = {}
+        self.claims: dict[str, Claims] = {}
+
+    async def begin(self, lab: Lab) -> None:
+        contents = {"small": b"small", "large": LARGE, "wrong": b"not it"}
+        specs = {key: a_file(self.names[key], content) for key, content in contents.items()}
+        specs["book"] = a_tree(self.names["book"], BOOK)
+        begun = await lab.begin(*specs.values())
+        assert not begun.errors
+        for key, spec in specs.items():
+            place = lab.staged(begun, spec.upload_id)
+            content = contents.get(key, BOOK)
+            stage(place, content)
+            self.ids[key] = spec.upload_id
+            self.claims[spec.upload_id] = claims_of(place, b"claimed" if key == "wrong" else content)
+
+    async def check(self, lab: Lab, *, recovered_first: bool) -> None:
+        """Whether the worker asks again before the restarted service has looked round, or after."""
+        recovery = Recovery(lab.kit, lab.house.committer)
+        if recovered_first:
+            await recovery.run_once()
+        statuses = await lab.commit(self.claims)
+        states = {key: statuses[upload_id].state for key, upload_id in self.ids.items()}
+        good = UploadState.COMMITTED
+        assert states == {"small": good, "large": good, "book": good, "wrong": UploadState.FAILED}
+        await recovery.run_once()
+        root = lab.root
+        assert (root / self.names["small"]).read_bytes() == b"small"
+        assert (root / self.names["large"]).read_bytes() == LARGE
+        assert (root / self.names["book"] / "a/large").read_bytes() == LARGE
+        assert (root / self.names["book"] / "b").is_dir()
+        assert not (root / self.names["wrong"]).exists()
+        assert lab.left_over() == []
+        assert await lab.reserved() == 0
+        sidecars = {path.stem for path in (lab.own / "sidecars").rglob("*.json")}
+        assert self.ids["wrong"] not in sidecars
+        assert {self.ids["small"], self.ids["large"], self.ids["book"]} <= sidecars
+        async for progress in verify_replica(lab.kit, "main", self.ids["book"]):
+            report = progress.report
+        assert report is not None
+        assert report.verdict is Verdict.AVAILABLE
+
+
+async def _commit(claims: dict[str, Claims], lab: Lab) -> None:
+    await lab.commit(claims)
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Iterator[Path]:
+    """In memory where there is such a place: these tests sync hundreds of times."""
+    memory = Path("/dev/shm")
+    if not os.access(memory, os.W_OK):
+        yield tmp_path / "root"
+        return
+    with tempfile.TemporaryDirectory(dir=memory) as folder:
+        yield Path(folder) / "root"
+
+
+@pytest.mark.timeout(240)
+@pytest.mark.parametrize("refused", [(), EVERYTHING_REFUSED], ids=["all", "nothing"])
+async def test_commit_killed_at_each_point(
+    database_dsn: str, root: Path, refused: tuple[Feature, ...]
+) -> None:
+    async with a_lab(database_dsn, root) as lab:
+        await lab.add()
+    kills = 0
+    while True:
+        kills += 1
+        ingest = Ingest(kills)
+        async with a_lab(database_dsn, root, refused=refused) as lab:
+            await ingest.begin(lab)
+        finished = run_to_its_end(
+            partial(_commit, ingest.claims), database_dsn, root, {"kill_at": kills}, refused
+        )
+        async with a_lab(database_dsn, root, refused=refused) as lab:
+            await ingest.check(lab, recovered_first=kills % 2 == 0)
+        if finished:
+            break
+    assert kills > 20
