@@ -85,7 +85,10 @@ def member(path: str, size: int = 3) -> common_pb2.Member:
 class Catalog:
     """One running catalog service. `stub` calls as the transfer service; `as_client` as a client."""
 
-    def __init__(self, settings: Settings, clock: ManualClock, stack: AsyncExitStack) -> None:
+    def __init__(
+        self, runtime: Runtime, settings: Settings, clock: ManualClock, stack: AsyncExitStack
+    ) -> None:
+        self.runtime = runtime
         self.settings = settings
         self.clock = clock
         self._stack = stack
@@ -161,9 +164,9 @@ async def running(dsn: str, directory: Path) -> AsyncIterator[Catalog]:
     )
     clock = ManualClock(datetime(2026, 6, 1, tzinfo=UTC))
     async with (
-        serving(Runtime("catalog", settings, clock=clock), build),
+        serving(Runtime("catalog", settings, clock=clock), build) as runtime,
         AsyncExitStack() as stack,
     ):
-        catalog = Catalog(settings, clock, stack)
+        catalog = Catalog(runtime, settings, clock, stack)
         await catalog.open()
         yield catalog
