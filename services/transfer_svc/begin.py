@@ -112,17 +112,21 @@ async def _write_down(
             for index, uid in ids.items()
             if not specs[index].ingest_id
         ]
+        driver = await queries.bare(connection)
+        found: dict[str, Ingest] = {}
         if fresh:
             # Repeated, this leaves alone what is there, and brings back what was refused for the moment.
-            await queries.insert_ingests(
-                connection,
+            found = await queries.insert_ingests(
+                driver,
                 fresh,
                 uploader=caller.subject,
                 token_id=caller.token_id,
                 now=now,
                 expire_time=now + context.lifetime,
             )
-        found = await queries.fetch_ingests(connection, [uid for uid in ids.values() if rules.can_be_id(uid)])
+        others = [uid for uid in ids.values() if uid not in found and rules.can_be_id(uid)]
+        if others:
+            found |= await queries.fetch_ingests(driver, others)
     verdicts = {index: v for index, v in enumerate(noted.verdicts) if v.HasField("error")}
     ingests: dict[int, Ingest] = {}
     for index, uid in ids.items():

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sqlalchemy.ext.asyncio import AsyncConnection
-
 from librarian.api.transfer.v1 import transfer_pb2 as pb
 from librarian.errors import AlgorithmNotAllowed, IngestClosed, LibrarianError, NothingStaged
 from svckit.auth import Caller
@@ -30,7 +28,7 @@ async def commit_ingests(
     now = context.clock.now()
 
     async def hand_over() -> pb.CommitIngestsResponse:
-        found = await _hand_over(context, connection, caller, request.items)
+        found = await _hand_over(context, await queries.bare(connection), caller, request.items)
         ids = [item.ingest_id for item in request.items]
         return pb.CommitIngestsResponse(verdicts=ingest_verdicts(ids, found))
 
@@ -53,7 +51,7 @@ async def commit_ingests(
 
 
 async def _hand_over(
-    context: Context, connection: AsyncConnection, caller: Caller, items: Sequence[pb.CommitIngestItem]
+    context: Context, connection: queries.Bare, caller: Caller, items: Sequence[pb.CommitIngestItem]
 ) -> dict[str, Ingest | LibrarianError]:
     results: dict[str, Ingest | LibrarianError] = {}
     claims = {}
@@ -121,10 +119,11 @@ async def abort_ingests(
 
     async def give_up() -> pb.AbortIngestsResponse:
         found: dict[str, Ingest | LibrarianError] = {}
-        aborted = await queries.abort_ingests(connection, owner_of(caller), ids, now)
+        driver = await queries.bare(connection)
+        aborted = await queries.abort_ingests(driver, owner_of(caller), ids, now)
         if aborted:
-            await queries.call_workers(connection, context.channels.work)
-        left = await queries.fetch_ingests(connection, [uid for uid in ids if uid not in aborted])
+            await queries.call_workers(driver, context.channels.work)
+        left = await queries.fetch_ingests(driver, [uid for uid in ids if uid not in aborted])
         found |= {uid: each for uid, each in left.items() if may_act(caller, each.uploader, each.name)}
         found |= aborted
         return pb.AbortIngestsResponse(verdicts=ingest_verdicts(asked, found))

@@ -1,15 +1,19 @@
-"""Every statement of clients' calls, each for many ingests at once. The workers' are in work_queries."""
+"""Every statement of clients' calls, each for many ingests at once. The workers' are in work_queries.
+
+They run on the driver's own connection, in a transaction or not: decoding rows is most of their cost.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeAlias
 
 from asyncpg import Connection
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     ColumnElement,
     DateTime,
     LargeBinary,
@@ -23,6 +27,7 @@ from sqlalchemy import (
     delete,
     func,
     not_,
+    or_,
     select,
     true,
     update,
@@ -35,6 +40,8 @@ from svckit.database import compile_hot
 from transfer_svc.lifecycle import INGEST, IngestEvent, IngestState
 from transfer_svc.tables import ingests
 from transfer_svc.values import INGEST_COLUMNS, Ingest
+
+Bare: TypeAlias = "Connection[Any]"
 
 _VISIBLE = [ingests.c[name] for name in INGEST_COLUMNS]
 
@@ -62,6 +69,28 @@ class Owner:
         mine = true() if self.everyone else ingests.c.uploader == self.subject
         return and_(mine, ingests.c.name.op("~")(self.name_regex)) if self.name_regex else mine
 
+    def parameters(self) -> dict[str, Any]:
+        """Those of `_OWNED`. The empty regex matches all."""
+        return {"subject": self.subject, "everyone": self.everyone, "name_regex": self.name_regex}
+
+
+_OWNED = and_(
+    or_(bindparam("everyone", type_=Boolean), ingests.c.uploader == bindparam("subject")),
+    ingests.c.name.op("~")(bindparam("name_regex", type_=Text)),
+)
+
+
+async def bare(connection: AsyncConnection) -> Bare:
+    """The driver's own connection, inside the transaction that `connection` has begun."""
+    driver: Bare | None = (await connection.get_raw_connection()).driver_connection
+    assert driver is not None
+    assert driver.is_in_transaction(), "SQLAlchemy begins with its first statement"
+    return driver
+
+
+def _by_id(rows: Iterable[Iterable[Any]]) -> dict[str, Ingest]:
+    return {ingest.ingest_id: ingest for ingest in (Ingest(*row) for row in rows)}
+
 
 _NEW: dict[str, type[TypeEngine[Any]]] = {
     "ingest_id": Text,
@@ -86,26 +115,29 @@ _SHARED: dict[str, TypeEngine[Any] | type[TypeEngine[Any]]] = {
     "staging_group": Text,
 }
 _new = arrays(**_NEW)
-_INSERT = (
+_INSERT = compile_hot(
     insert(ingests)
     .from_select(
         [*_NEW, *_SHARED],
         select(*_new.c, *[bindparam(f"all_{name}", type_=kind) for name, kind in _SHARED.items()]),
     )
     .on_conflict_do_nothing()
+    .returning(*_VISIBLE)
 )
 
 
 async def insert_ingests(
-    connection: AsyncConnection,
+    connection: Bare,
     rows: Sequence[Sequence[Any]],
     *,
     uploader: str,
     token_id: str,
     now: datetime,
     expire_time: datetime,
-) -> None:
-    """Writes new OPEN ingests down (values in the order of `_NEW`); those that are there stay as they are."""
+) -> dict[str, Ingest]:
+    """Writes OPEN ingests down (values in the order of `_NEW`), and answers them; those that were there
+    stay as they are and are not answered.
+    """
     values: dict[str, Any] = dict(zip(_NEW, map(list, zip(*rows, strict=True)), strict=True))
     values |= {
         "all_state": INGEST.initial,
@@ -118,31 +150,21 @@ async def insert_ingests(
         "all_store": "",
         "all_staging_group": "",
     }
-    await connection.execute(_INSERT, values)
+    return _by_id(await _INSERT.fetch(connection, **values))
 
 
-def _by_id(rows: Iterable[Iterable[Any]]) -> dict[str, Ingest]:
-    return {ingest.ingest_id: ingest for ingest in (Ingest(*row) for row in rows)}
+_FETCH = compile_hot(select(*_VISIBLE).where(by_id()))
 
 
-_FETCH = select(*_VISIBLE).where(by_id())
-_FETCH_HOT = compile_hot(_FETCH)
-
-
-async def fetch_ingests(connection: AsyncConnection, ids: Sequence[str]) -> dict[str, Ingest]:
-    """The ingests of these ids, inside a transaction."""
-    return _by_id(await connection.execute(_FETCH, {"ids": list(ids)}))
-
-
-async def read_ingests(connection: Connection[Any], ids: Sequence[str]) -> dict[str, Ingest]:
-    """The ingests of these ids, as they are this moment."""
-    return _by_id(await _FETCH_HOT.fetch(connection, ids=list(ids)))
+async def fetch_ingests(connection: Bare, ids: Collection[str]) -> dict[str, Ingest]:
+    """The ingests of these ids."""
+    return _by_id(await _FETCH.fetch(connection, ids=list(ids)))
 
 
 _UNDER_WAY = compile_hot(select(ingests.c.ingest_id).where(by_id(), not_(ingests.c.settled)))
 
 
-async def ingests_under_way(connection: Connection[Any], ids: Collection[str]) -> set[str]:
+async def ingests_under_way(connection: Bare, ids: Collection[str]) -> set[str]:
     """Which of these are ingests whose end the store has not been told."""
     return {row["ingest_id"] for row in await _UNDER_WAY.fetch(connection, ids=list(ids))}
 
@@ -157,7 +179,7 @@ _PLACE = compile_hot(
 
 
 async def place_ingests(
-    connection: Connection[Any], ids: Sequence[str], stores: Sequence[str], groups: Sequence[str]
+    connection: Bare, ids: Sequence[str], stores: Sequence[str], groups: Sequence[str]
 ) -> None:
     """Notes which store each OPEN ingest is about to be begun on, and by which call."""
     await _PLACE.fetch(connection, ids=list(ids), stores=list(stores), groups=list(groups))
@@ -166,7 +188,7 @@ async def place_ingests(
 _DISCARD = compile_hot(delete(ingests).where(by_id(), _OPEN))
 
 
-async def discard_ingests(connection: Connection[Any], ids: Sequence[str]) -> None:
+async def discard_ingests(connection: Bare, ids: Sequence[str]) -> None:
     """Forgets OPEN ingests that never got a place on any store: nothing of them is anywhere."""
     await _DISCARD.fetch(connection, ids=list(ids))
 
@@ -183,7 +205,7 @@ _PROLONG = compile_hot(
 
 
 async def prolong_ingests(
-    connection: Connection[Any], ids: Sequence[str], *, now: datetime, expire_time: datetime
+    connection: Bare, ids: Sequence[str], *, now: datetime, expire_time: datetime
 ) -> None:
     """Puts off the expiry of OPEN ingests that their client goes on with."""
     await _PROLONG.fetch(connection, ids=list(ids), now=now, until=expire_time)
@@ -194,56 +216,68 @@ _claimed = arrays(
 )
 
 
-async def commit_ingests(
-    connection: AsyncConnection,
-    owner: Owner,
-    claims: Iterable[tuple[str, str, bytes, int, int]],
-    now: datetime,
-) -> dict[str, Ingest]:
-    """Hands OPEN, placed ingests over to the workers; answers those it did that to."""
-    statement = (
-        update(ingests)
-        .values(
-            state=INGEST.move(IngestState.OPEN, IngestEvent.COMMIT),
-            digest=_claimed.c.digests,
-            claimed_bytes=_claimed.c.claimed_sizes,
-            member_count=_claimed.c.member_counts,
-            update_time=now,
-            not_before=now,
-            **_LET_GO,
-        )
-        .where(
-            ingests.c.ingest_id == _claimed.c.ids,
-            ingests.c.algorithm == _claimed.c.algorithms,
-            ingests.c.store != "",
-            _OPEN,
-            owner.clause(),
-        )
-        .returning(*_VISIBLE)
+_COMMIT = compile_hot(
+    update(ingests)
+    .values(
+        state=INGEST.move(IngestState.OPEN, IngestEvent.COMMIT),
+        digest=_claimed.c.digests,
+        claimed_bytes=_claimed.c.claimed_sizes,
+        member_count=_claimed.c.member_counts,
+        update_time=bindparam("now"),
+        not_before=bindparam("now"),
+        **_LET_GO,
     )
-    columns = [list(values) for values in zip(*claims, strict=True)]
-    names = ("ids", "algorithms", "digests", "claimed_sizes", "member_counts")
-    return _by_id(await connection.execute(statement, dict(zip(names, columns, strict=True))))
+    .where(
+        ingests.c.ingest_id == _claimed.c.ids,
+        ingests.c.algorithm == _claimed.c.algorithms,
+        ingests.c.store != "",
+        _OPEN,
+        _OWNED,
+    )
+    .returning(*_VISIBLE)
+)
+
+
+async def commit_ingests(
+    connection: Bare, owner: Owner, claims: Iterable[tuple[str, str, bytes, int, int]], now: datetime
+) -> dict[str, Ingest]:
+    """Hands OPEN, placed ingests over to the workers; answers those it did that to. A claim: id, algorithm,
+    digest, size and member count.
+    """
+    ids, algorithms, digests, sizes, counts = (list(values) for values in zip(*claims, strict=True))
+    rows = await _COMMIT.fetch(
+        connection,
+        ids=ids,
+        algorithms=algorithms,
+        digests=digests,
+        claimed_sizes=sizes,
+        member_counts=counts,
+        now=now,
+        **owner.parameters(),
+    )
+    return _by_id(rows)
+
+
+_ABORT = compile_hot(
+    update(ingests)
+    .values(
+        state=INGEST.move(IngestState.OPEN, IngestEvent.ABORT),
+        update_time=bindparam("now"),
+        not_before=bindparam("now"),
+        # Never placed: no store knows of it.
+        settled=ingests.c.store == "",
+        **_LET_GO,
+    )
+    .where(by_id(), _OPEN, _OWNED)
+    .returning(*_VISIBLE)
+)
 
 
 async def abort_ingests(
-    connection: AsyncConnection, owner: Owner, ids: Sequence[str], now: datetime
+    connection: Bare, owner: Owner, ids: Collection[str], now: datetime
 ) -> dict[str, Ingest]:
     """Gives OPEN ingests up; workers will have the store clear its side. Answers those it did that to."""
-    statement = (
-        update(ingests)
-        .values(
-            state=INGEST.move(IngestState.OPEN, IngestEvent.ABORT),
-            update_time=now,
-            not_before=now,
-            # Never placed: no store knows of it.
-            settled=ingests.c.store == "",
-            **_LET_GO,
-        )
-        .where(by_id(), _OPEN, owner.clause())
-        .returning(*_VISIBLE)
-    )
-    return _by_id(await connection.execute(statement, {"ids": list(ids)}))
+    return _by_id(await _ABORT.fetch(connection, ids=list(ids), now=now, **owner.parameters()))
 
 
 async def list_ingests(
@@ -268,9 +302,9 @@ async def list_ingests(
     return [Ingest(*row) for row in await connection.execute(statement)]
 
 
-_NOTIFY = select(func.pg_notify(bindparam("channel"), ""))
+_NOTIFY = compile_hot(select(func.pg_notify(bindparam("channel", type_=Text), "")))
 
 
-async def call_workers(connection: AsyncConnection, channel: str) -> None:
+async def call_workers(connection: Bare, channel: str) -> None:
     """Wakes the workers once this transaction is committed. A hint: they look by themselves, too."""
-    await connection.execute(_NOTIFY, {"channel": channel})
+    await _NOTIFY.fetch(connection, channel=channel)

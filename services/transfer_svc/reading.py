@@ -76,7 +76,7 @@ async def wait_ingests(
 
 async def _read(context: Context, caller: Caller, ids: Sequence[str]) -> dict[str, Ingest]:
     async with context.database.hot() as connection:
-        found = await queries.read_ingests(connection, [uid for uid in ids if rules.can_be_id(uid)])
+        found = await queries.fetch_ingests(connection, [uid for uid in ids if rules.can_be_id(uid)])
     return {uid: each for uid, each in found.items() if may_act(caller, each.uploader, each.name)}
 
 

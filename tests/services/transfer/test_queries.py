@@ -36,7 +36,7 @@ def row(uid: str, name: str = "") -> tuple[Any, ...]:
 async def insert(
     database: Database, uids: Sequence[str], *, store: str = "fast", commit: bool = True
 ) -> None:
-    async with database.transaction() as connection:
+    async with database.hot() as connection:
         await queries.insert_ingests(
             connection,
             [row(uid) for uid in uids],
@@ -49,7 +49,7 @@ async def insert(
         await queries.place_ingests(hot, uids, [store] * len(uids), ["g"] * len(uids))
     if commit:
         owner = queries.Owner("alice", everyone=False)
-        async with database.transaction() as connection:
+        async with database.hot() as connection:
             claims = [(uid, "sha256", b"d" * 32, 5, 1) for uid in uids]
             assert len(await queries.commit_ingests(connection, owner, claims, NOW)) == len(uids)
 
@@ -82,7 +82,7 @@ async def write(database: Database, *outcomes: Outcome, tell: bool = False) -> s
 
 async def state_of(database: Database, uid: str) -> int:
     async with database.hot() as connection:
-        return (await queries.read_ingests(connection, [uid]))[uid].state
+        return (await queries.fetch_ingests(connection, [uid]))[uid].state
 
 
 async def test_claims_are_shared_and_never_twice(database: Database) -> None:
@@ -135,7 +135,7 @@ async def test_every_write_of_a_stale_worker_is_refused(database: Database) -> N
         await work_queries.note_progress(connection, [stale], [99], NOW)
         await work_queries.release_jobs(connection, [stale])
         await work_queries.prolong_jobs(connection, [stale], LATER)
-        found = (await queries.read_ingests(connection, ["a"]))["a"]
+        found = (await queries.fetch_ingests(connection, ["a"]))["a"]
         assert found.verified_bytes == 0
         assert await work_queries.extend_leases(connection, [fresh], LATER) == {"a"}
         origin = await connection.fetchval("SELECT origin FROM ingests")
@@ -218,7 +218,7 @@ async def test_a_client_that_goes_on_takes_the_ingest_from_who_expires_it(databa
 async def test_a_commit_takes_the_ingest_from_who_expires_it(database: Database) -> None:
     await insert(database, ["a"], commit=False)
     (expiring,) = await claim(database, state=IngestState.OPEN, now=LATER)
-    async with database.transaction() as connection:
+    async with database.hot() as connection:
         owner = queries.Owner("alice", everyone=False)
         await queries.commit_ingests(connection, owner, [("a", "sha256", b"d" * 32, 5, 1)], LATER)
     assert await write(database, outcome(expiring, IngestState.EXPIRED, settled=True)) == set()
