@@ -215,7 +215,7 @@ async def test_a_client_that_cancels_cancels_the_service(site: GatewaySite, kind
     await asyncio.wait_for(waiting.ended.wait(), 3)
 
 
-async def test_a_torn_client_stream_never_looks_complete(site: GatewaySite) -> None:
+async def test_a_torn_client_stream_reaches_the_service_as_cancelled(site: GatewaySite) -> None:
     ends: list[str] = []
 
     async def collect(requests: Any, _context: Context) -> bytes:
@@ -238,7 +238,7 @@ async def test_a_torn_client_stream_never_looks_complete(site: GatewaySite) -> N
         await eventually(lambda seen=seen: len(site.stores["fast"].seen) == seen)
         call.cancel()
         await eventually(lambda seen=seen: len(ends) == seen)
-    # A service on grpc.aio may itself take the end of a cancelled stream for its end: some, but not many.
+    # The fake itself may hear of the end some turns before the cancellation, as any service may.
     assert ends.count("cancelled") >= 10, ends
 
 
