@@ -28,7 +28,7 @@ FILE, DIRECTORY = common_pb2.DATASET_KIND_FILE, common_pb2.DATASET_KIND_DIRECTOR
 BIRTH_US = 1_718_574_200_000_000
 
 
-@dataclass
+@dataclass(eq=False)
 class Made:
     """A dataset as a service would publish it."""
 
@@ -146,14 +146,14 @@ class Catalog:
         return list((await self.stub.ListEvents(pb.ListEventsRequest(page_size=1000, **fields))).events)
 
 
-@asynccontextmanager
-async def running(dsn: str, directory: Path) -> AsyncIterator[Catalog]:
+def settings_in(directory: Path, dsn: str) -> Settings:
+    """Of a catalog that has its keys and its socket in this directory."""
     keys = directory / "keys"
     keys.mkdir(exist_ok=True)
     for issuer in ("gateway", "transfer", "worker"):
         ensure_private_key(keys / f"{issuer}.key")
     address = f"unix:{directory}/catalog.sock"
-    settings = settings_from(
+    return settings_from(
         {
             "catalog": {"listen": address, "dsn": dsn},
             "services": {"catalog": address},
@@ -162,6 +162,11 @@ async def running(dsn: str, directory: Path) -> AsyncIterator[Catalog]:
             "database": {"pool_size": 12},
         }
     )
+
+
+@asynccontextmanager
+async def running(dsn: str, directory: Path) -> AsyncIterator[Catalog]:
+    settings = settings_in(directory, dsn)
     clock = ManualClock(datetime(2026, 6, 1, tzinfo=UTC))
     async with (
         serving(Runtime("catalog", settings, clock=clock), build) as runtime,
