@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import tempfile
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 
 from store_lab import Lab, a_lab
+from store_lab.served import Served, served
 
 
 @pytest.fixture
@@ -31,3 +33,12 @@ def labs(database_dsn: str, tmp_path: Path) -> Callable[..., AbstractAsyncContex
         return a_lab(database_dsn, tmp_path / "root", **options)
 
     return make
+
+
+@pytest.fixture
+async def site(database_dsn: str) -> AsyncIterator[Served]:
+    """The service behind its doors, with a store `main`. Its folder's path is short enough for sockets."""
+    with tempfile.TemporaryDirectory(prefix="lib-st-", dir="/tmp") as name:
+        async with served(database_dsn, Path(name)) as found:
+            await found.add_store()
+            yield found

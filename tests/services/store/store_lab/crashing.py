@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import multiprocessing
+import os
 from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
 
@@ -20,7 +21,11 @@ _fork.set_forkserver_preload(["store_svc.app"])
 
 
 def run_to_its_end(
-    step: Step, dsn: str, root: Path, plan: dict[str, object] | None, refused: Iterable[Feature] = ()
+    step: Step,
+    dsn: str,
+    root: Path,
+    plan: dict[str, object] | None,
+    refused: Iterable[Feature] = (),
 ) -> bool:
     """Whether it got there; False: it was killed as planned. What it raises fails the test."""
     fault_file = root.parent / "faults.json"
@@ -41,3 +46,18 @@ def _run(step: Step, dsn: str, root: Path, fault_file: Path, refused: tuple[Feat
 async def _in_lab(step: Step, dsn: str, root: Path, fault_file: Path, refused: tuple[Feature, ...]) -> None:
     async with a_lab(dsn, root, refused=refused, faults=Faults(fault_file)) as lab:
         await step(lab)
+
+
+def run_as(user: int, work: Callable[[], None]) -> None:
+    """In a process of this user's, who is not root."""
+    process = _fork.Process(target=_as_user, args=(user, work))
+    process.start()
+    process.join(60)
+    assert process.exitcode == 0
+
+
+def _as_user(user: int, work: Callable[[], None]) -> None:
+    os.setgroups([])
+    os.setgid(user)
+    os.setuid(user)
+    work()
