@@ -1,8 +1,8 @@
-"""What becomes of datasets whose name or uid another already has."""
+"""What becomes of datasets whose name or uid another already has. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from librarian.errors import LibrarianError, Unavailable
@@ -10,9 +10,6 @@ from librarian.names import printable
 
 from .columns import Batch
 from .naming import Identity, refusal, uid_reused
-from .queries import publishing as queries
-from .queries.kit import Bare
-from .tables import LIVE
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,26 +21,32 @@ class Verdict:
     error: LibrarianError | None = None
 
 
-async def judge(
-    connection: Bare, batch: Batch, indexes: Sequence[int], errors: Mapping[int, LibrarianError]
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """Who has a name or a uid; `key` is the name's."""
+
+    identity: Identity
+    key: str
+    is_live: bool
+
+
+def judge(
+    batch: Batch, indexes: Sequence[int], holders: Iterable[Holder], errors: Mapping[int, LibrarianError]
 ) -> dict[int, Verdict]:
     """Verdicts on the datasets that were not put in, by index.
 
     `errors`: why some were not even tried; it counts only where the name is not theirs already, so that
-    repeating a request repeats its verdicts.
+    repeating a request repeats its verdicts. Raises Unavailable where a name has changed hands meanwhile.
     """
-    rows = await queries.holders(
-        connection, [batch.keys[index] for index in indexes], [batch.uids[index] for index in indexes]
-    )
-    by_uid = {row[0]: (Identity(*row[:5]), row[5] == LIVE) for row in rows}
-    by_key = {row[6]: Identity(*row[:5]) for row in rows if row[5] == LIVE}
+    by_uid = {holder.identity.uid: holder for holder in holders}
+    by_key = {holder.key: holder.identity for holder in by_uid.values() if holder.is_live}
     verdicts = {}
     for index in indexes:
         claim = batch.identity(index)
-        own, own_is_live = by_uid.get(claim.uid, (None, False))
+        own = by_uid.get(claim.uid)
         live = by_key.get(batch.keys[index])
         if own is not None:
-            verdicts[index] = _own(claim, own, is_live=own_is_live)
+            verdicts[index] = _own(claim, own)
         elif live is not None:
             error = refusal(claim, live)
             verdicts[index] = Verdict(error=error) if error else Verdict(live.uid)
@@ -54,8 +57,8 @@ async def judge(
     return verdicts
 
 
-def _own(claim: Identity, own: Identity, *, is_live: bool) -> Verdict:
+def _own(claim: Identity, own: Holder) -> Verdict:
     """On a dataset whose uid is in the catalogue: the same again, or another under the same uid."""
-    if is_live and claim == own:
+    if own.is_live and claim == own.identity:
         return Verdict(claim.uid, published=True)
-    return Verdict(error=uid_reused(claim, own))
+    return Verdict(error=uid_reused(claim, own.identity))

@@ -93,7 +93,8 @@ async def _publish(context: Context, connection: Bare, batch: Batch, *, adopting
     rest = [index for index, position in enumerate(batch.positions) if position not in verdicts]
     happenings: list[Happening] = []
     if rest:
-        others = await judge(connection, batch, rest, errors)
+        keys, uids = [batch.keys[index] for index in rest], [batch.uids[index] for index in rest]
+        others = judge(batch, rest, await queries.holders(connection, keys, uids), errors)
         if adopting:
             happenings = await _adopt(connection, batch, others, now_us)
         verdicts |= {batch.positions[index]: verdict for index, verdict in others.items()}

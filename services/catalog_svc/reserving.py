@@ -25,7 +25,8 @@ async def reserve_names(context: Context, request: pb.ReserveNamesRequest) -> pb
     async def action(connection: Bare) -> pb.ReserveNamesResponse:
         wanted = list(keys.values())
         around = await queries.names_around(connection, wanted, list(directories(wanted)))
-        holders = {row["name_key"]: row["name"] for row in await queries.holders(connection, wanted, [])}
+        found = await queries.holders(connection, wanted, [])
+        holders = {holder.key: holder.identity.name for holder in found}
         for index, key in keys.items():
             name, holder = request.names[index], holders.get(key)
             if (other := around.of(key)) is not None:

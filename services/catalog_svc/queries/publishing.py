@@ -26,12 +26,13 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB, insert
 
 from catalog_svc.columns import Batch
+from catalog_svc.judging import Holder
 from catalog_svc.lifecycle import ReplicaState
-from catalog_svc.naming import Neighbours
+from catalog_svc.naming import Identity, Neighbours
 from catalog_svc.tables import LIVE, datasets, name_reservations, replicas
 from svckit.database import HotStatement, compile_hot
 
-from .kit import UID, Bare, Rows, array, as_text, given, is_live
+from .kit import UID, Bare, array, as_text, given, is_live
 
 IDENTITY = (
     as_text(datasets.c.uid),
@@ -175,9 +176,10 @@ def _holders() -> HotStatement:
     return compile_hot(select(*IDENTITY).where(or_(same_name, same_uid)))
 
 
-async def holders(connection: Bare, keys: Sequence[str], uids: Sequence[str]) -> Rows:
-    """Who has these names or uids; a row is (uid, name, kind, algorithm, digest, state, key)."""
-    return await _holders().fetch(connection, keys=keys, uids=uids)
+async def holders(connection: Bare, keys: Sequence[str], uids: Sequence[str]) -> list[Holder]:
+    """Who has these names or uids."""
+    rows = await _holders().fetch(connection, keys=keys, uids=uids)
+    return [Holder(Identity(*row[:5]), row[6], row[5] == LIVE) for row in rows]
 
 
 @cache
