@@ -135,6 +135,7 @@ class InvalidName(InvalidInput):
 
 class InvalidSize(InvalidInput):
     reason = "INVALID_SIZE"
+    default_remedy = "check the size that was declared"
 
 
 class InvalidPageToken(InvalidInput):
@@ -144,6 +145,9 @@ class InvalidPageToken(InvalidInput):
 
 class InvalidGlob(InvalidInput):
     reason = "INVALID_GLOB"
+    default_remedy = (
+        "`*` and `?` stay inside a part of a name, `**` crosses parts, `[...]` is a class of characters"
+    )
 
 
 class RequestIdReused(InvalidInput):
@@ -162,6 +166,7 @@ class UnknownField(InvalidInput):
 
 class InvalidStore(InvalidInput):
     reason = "INVALID_STORE"
+    default_remedy = "`librarian store add --help` tells what can be set, and to what"
 
 
 class InvalidConfig(InvalidInput):
@@ -202,6 +207,7 @@ class UploadNotFound(NotFound):
 
 class ReplicaNotFound(NotFound):
     reason = "REPLICA_NOT_FOUND"
+    default_remedy = "`librarian show NAME` tells where its copies are"
 
 
 class TokenNotFound(NotFound):
@@ -211,6 +217,7 @@ class TokenNotFound(NotFound):
 
 class PathNotFound(NotFound):
     reason = "PATH_NOT_FOUND"
+    default_remedy = "check the path, and that what should be mounted there is"
 
 
 # --- ALREADY_EXISTS
@@ -244,10 +251,12 @@ class PathHeldByUpload(Conflict):
 
 class StoreExists(Conflict):
     reason = "STORE_EXISTS"
+    default_remedy = "`librarian store ls` shows it; choose another name"
 
 
 class StoreRootTaken(Conflict):
     reason = "STORE_ROOT_TAKEN"
+    default_remedy = "choose a directory that is neither inside nor around another store's"
 
 
 class DestinationExists(Conflict):
@@ -322,6 +331,7 @@ class Unreadable(Refused):
 
 class KindMismatch(Refused):
     reason = "KIND_MISMATCH"
+    default_remedy = "a file stays a file and a directory a directory: check the path"
 
 
 class IllegalTransition(Refused):
@@ -348,6 +358,7 @@ class SchemaOutdated(Refused):
 
 class AlreadyRunning(Refused):
     reason = "ALREADY_RUNNING"
+    default_remedy = "wait for it to end, or stop it"
 
 
 # --- RESOURCE_EXHAUSTED

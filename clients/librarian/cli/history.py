@@ -43,8 +43,12 @@ def _details(details_json: str) -> str:
         return details_json
     if not isinstance(details, dict):
         return details_json
-    return ", ".join(
+    before, after = details.pop("previous_state", ""), details.pop("state", "")
+    reason = details.pop("reason", "")
+    parts = [f"{before} -> {after}".lower() if before else str(after).lower(), str(reason)]
+    parts += [
         f"{key.replace('_', ' ')} {value if isinstance(value, str) else json.dumps(value)}"
         for key, value in details.items()
         if value not in ("", None, [], {})
-    )
+    ]
+    return ", ".join(part for part in parts if part)

@@ -106,7 +106,8 @@ async def _put_each(
     parts += [f"{there:,} there already"] if there else []
     parts += [f"{failed:,} refused"] if failed else []
     if array is None:
-        output.line(f"{', '.join(parts)} in {seconds:.1f} s ({rate_text(size / seconds)})")
+        rates = f"{sum(counts.values()) / seconds:,.0f} a second, {rate_text(size / seconds)}"
+        output.line(f"{', '.join(parts)} in {seconds:.1f} s ({rates})")
     if failed:
         raise Refused(
             f"{failed:,} of {sum(counts.values()):,} were refused",
@@ -143,9 +144,9 @@ def _told(result: PutResult, seconds: float) -> str:
     members = f" in {counted(result.member_count, 'member')}" if result.kind is DatasetKind.DIRECTORY else ""
     size = f"{size_text(result.size_bytes)}{members}"
     if result.outcome is PutOutcome.ALREADY_THERE:
-        return f"{name} is there already with the same content: {size}, {result.digest}"
+        return f"{name} is there already with the same content: {size}\n  {result.digest}"
     rate = rate_text(result.size_bytes / seconds)
-    return f"kept {name}: {size}, {result.digest}, {duration_text(seconds)} ({rate})"
+    return f"kept {name}: {size}, {duration_text(seconds)} ({rate})\n  {result.digest}"
 
 
 def _left_behind(progress: Progress) -> str:

@@ -124,7 +124,8 @@ class BytesClient(DatasetsClient):
         if dataset.kind == int(DatasetKind.DIRECTORY) and not globs:
             shown = printable(name)
             raise KindMismatch(
-                f"{shown} is a directory: its members have to be chosen", remedy="give a glob of members"
+                f"{shown} is a directory: its members have to be chosen",
+                remedy="--member GLOB (`members=` in Python) chooses them",
             )
         wanted = await wanted_members(self._site, dataset, globs)
         async with aclosing(FileReader(self._site, dataset, store=store).read(wanted)) as chunks:

@@ -116,7 +116,8 @@ class SiteChannel:
             return error_from_rpc(error)
         settings = self.settings
         return Unavailable(
-            f"{settings.address.text} does not answer ({error.details()})",
+            # The end of what gRPC says is what the system said: "Connection refused".
+            f"{settings.address.text} does not answer: {(error.details() or '').rpartition(': ')[2]}",
             remedy="`librarian up` starts a site on this machine"
             if settings.is_home
             else "is the site up, and the address right? `librarian doctor` looks closer",

@@ -16,7 +16,7 @@ from librarian.ingest.items import PutItem, PutResult, Source, measure
 from librarian.ingest.planning import batches, failed
 from librarian.journal import Journal
 
-MAX_BATCHES = 3
+MAX_BATCHES = 4
 
 
 async def put_items(
