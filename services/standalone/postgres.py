@@ -30,8 +30,9 @@ STOP_SECONDS = 60.0
 _POLL_SECONDS = 0.01
 _READY_LINE = 7
 
-# For tests alone: what a crash of the machine would lose is thrown away anyway.
-NOT_DURABLE = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
+# For tests alone: what a crash of the machine would lose is thrown away anyway. Commits stay synchronous:
+# tests kill the server too, and that must lose nothing.
+NOT_DURABLE = {"fsync": "off", "full_page_writes": "off"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +86,7 @@ class EmbeddedPostgres:
         if not (options.data / "PG_VERSION").exists():
             self._make_data_directory()
         stop_leftover(options.data)
+        self._clear_sockets()
         self._own(options.data)
         with options.log.open("ab") as log:
             self._process = self._popen(log)
@@ -167,6 +169,11 @@ class EmbeddedPostgres:
         return PostgresFailed(
             f"{what}; its log ends with: {' | '.join(tail)}", remedy=f"read {self._options.log}"
         )
+
+    def _clear_sockets(self) -> None:
+        """What a killed server left of its socket: the directory is ours alone, and no server runs now."""
+        for stale in self._options.socket_dir.glob(".s.PGSQL.*"):
+            stale.unlink()
 
     def _own(self, directory: Path) -> None:
         """Another way to run may have made it: files must belong to whom PostgreSQL runs as now."""

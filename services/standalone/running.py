@@ -25,6 +25,8 @@ from svckit.auth import ISSUERS
 from svckit.keys import ensure_keys
 
 DATABASE = "librarian"
+# Tests kill again and again, and that says nothing about the next start.
+_IMPATIENT = RestartPolicy(ceiling_seconds=0.1)
 _TICK_SECONDS = 1.0
 _ROTATE_SECONDS = 30.0
 _POLL_SECONDS = 0.02
@@ -39,13 +41,15 @@ class Running:
         self._places = places
         self._postgres = postgres
         self._options = options
+        self._policy = _IMPATIENT if options.throwaway else RestartPolicy()
         self._asked_to_stop = asyncio.Event()
 
     async def run(self, control: socket.socket) -> int:
         """0 when it was asked to stop. LibrarianError when it cannot start or go on."""
         children = Children(control)
         await children.open()
-        supervisor = Supervisor([self._watched(service) for service in SERVICES], children, say=console.say)
+        watched = [self._watched(service) for service in SERVICES]
+        supervisor = Supervisor(watched, children, say=console.say, policy=self._policy)
         self._listen_to_signals(supervisor)
         asked = asyncio.create_task(self._asked_to_stop.wait(), name="asked-to-stop")
         side = [asked, asyncio.create_task(self._watch_owner(), name="owner")]
@@ -100,7 +104,6 @@ class Running:
     async def _look_after_postgres_and_logs(self) -> None:
         rotate_at = time.monotonic()
         failures = 0
-        policy = RestartPolicy()
         started = time.monotonic()
         while True:
             await asyncio.sleep(_TICK_SECONDS)
@@ -108,9 +111,11 @@ class Running:
                 await asyncio.to_thread(rotate, self._home.logs)
                 rotate_at = time.monotonic() + _ROTATE_SECONDS
             if self._postgres is not None and not self._postgres.running():
-                failures = policy.failures_after(failures, ran_seconds=time.monotonic() - started)
-                console.say(f"PostgreSQL has ended; starting it again in {policy.delay(failures):.1f} s")
-                await asyncio.sleep(policy.delay(failures))
+                failures = self._policy.failures_after(failures, ran_seconds=time.monotonic() - started)
+                console.say(
+                    f"PostgreSQL has ended; starting it again in {self._policy.delay(failures):.1f} s"
+                )
+                await asyncio.sleep(self._policy.delay(failures))
                 started = time.monotonic()
                 self._postgres.launch()
                 await _until_ready(self._postgres)

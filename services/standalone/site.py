@@ -33,8 +33,13 @@ class Options:
     database_dsn: str = ""
     # A socket to tell readiness on, and to stop by when its other end is closed.
     control: int | None = None
-    # For tests: PostgreSQL may lose what a crash of the machine would lose.
+    # For tests: PostgreSQL may lose what a crash of the machine would lose, and what is killed is started
+    # again at once, however often.
     throwaway: bool = False
+
+
+# A first start makes every service's schema: imported before the fork, that costs its memory once.
+FIRST_PRELOADED = ("alembic.command", "alembic.ddl.postgresql", "alembic.runtime.migration")
 
 
 def run_site(options: Options) -> int:
@@ -49,7 +54,8 @@ def run_site(options: Options) -> int:
     try:
         if postgres is not None:
             postgres.launch()
-        _preload([service.module for service in SERVICES])
+        first = () if home.context_file.exists() else FIRST_PRELOADED
+        _preload([service.module for service in SERVICES], first)
         control = fork_server(_programs(home))
         from standalone.running import Running
 
@@ -86,6 +92,6 @@ def _programs(home: Home) -> list[Program]:
     ]
 
 
-def _preload(modules: Sequence[str]) -> None:
-    for module in (*modules, *PRELOADED):
+def _preload(modules: Sequence[str], first: Sequence[str]) -> None:
+    for module in (*modules, *PRELOADED, *first):
         importlib.import_module(module)

@@ -6,14 +6,14 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
-import grpc
 import pytest
 from support.eventually import eventually_blocking
 from support.leftovers import nothing_left_behind
+from support.raw_ingest import RawIngest
 
 from librarian.api.common.v1 import common_pb2
 from librarian.api.store.v1 import store_pb2
-from librarian.api.transfer.v1 import transfer_pb2, transfer_pb2_grpc
+from librarian.api.transfer.v1 import transfer_pb2
 from librarian.blocking import Librarian
 from librarian.errors import LibrarianError, NoStore, StoreFull
 from librarian.testing.site import Site, remove_home, temporary_home
@@ -111,19 +111,12 @@ def test_another_store_in_its_place_fails_closed(site: Site, librarian: Libraria
 
 def test_a_client_that_dies_leaves_nothing_for_long(site: Site, librarian: Librarian) -> None:
     """Its staging area and its reservation expire."""
-    asked = transfer_pb2.IngestSpec(name="abandoned", kind=common_pb2.DATASET_KIND_FILE, size_bytes=1000)
-    with grpc.insecure_channel(site.address.removeprefix("grpc://")) as channel:
-        answer = transfer_pb2_grpc.TransferServiceStub(channel).BeginIngests(
-            transfer_pb2.BeginIngestsRequest(request_id=str(uuid.uuid4()), items=[asked]),
-            metadata=[("authorization", f"Bearer {site.token}")],
-            timeout=10,
-        )
-    [verdict] = answer.verdicts
-    staged = Path(answer.grants[0].staging_path) / verdict.open.ingest_id
-    staged.write_bytes(b"half of it")
+    abandoned = RawIngest(site, "abandoned", b"half of it")
+    abandoned.begin()
+    abandoned.close()
     [store] = librarian.stores()
     assert store.usage.reserved_bytes > 0
     eventually_blocking(lambda: nothing_left_behind(librarian), timeout=30, what="expired")
-    assert not staged.exists()
+    assert not abandoned.staged.exists()
     [ingest] = [found for found in librarian.ingests() if found.name == "abandoned"]
     assert ingest.state == transfer_pb2.INGEST_STATE_EXPIRED

@@ -51,6 +51,24 @@ class PostgresServer:
             yield self.database_dsn(name)
         finally:
             self.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+            self._drop_roles_of(name)
+
+    def _drop_roles_of(self, database: str) -> None:
+        """Roles belong to the whole server: a test that made some named them after its database."""
+
+        async def run() -> None:
+            connection = await asyncpg.connect(self.dsn)
+            try:
+                roles = await connection.fetch(
+                    "SELECT quote_ident(rolname) AS role FROM pg_roles WHERE starts_with(rolname, $1)",
+                    f"{database}_",
+                )
+                for row in roles:
+                    await connection.execute(f"DROP ROLE {row['role']}")
+            finally:
+                await connection.close()
+
+        run_blocking(run())
 
 
 def run_blocking(coroutine: Coroutine[Any, Any, T]) -> T:

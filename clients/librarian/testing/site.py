@@ -139,6 +139,9 @@ class Site:
             raise SiteFailed(f"the site in {self.home} did not start: {said}", remedy=error.get("remedy", ""))
         return self
 
+    def running(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
     def stop(self) -> None:
         """As Ctrl-C would; nothing when it does not run."""
         if self._process is not None:

@@ -29,52 +29,29 @@ async def run(dsn: str, statement: str) -> object:
         await connection.close()
 
 
-async def drop_logins(dsn: str) -> None:
-    database = await run(dsn, "SELECT current_database()")
-    for schema in SCHEMAS:
-        await run(dsn, f"DROP OWNED BY {database}_{schema} CASCADE")
-        await run(dsn, f"DROP ROLE {database}_{schema}")
+async def test_a_login_owns_its_schema_and_no_other(logins: dict[str, str]) -> None:
+    await run(logins["catalog"], "CREATE TABLE catalog.datasets (uid text)")
+    with pytest.raises(asyncpg.InsufficientPrivilegeError):
+        await run(logins["store"], "SELECT count(*) FROM catalog.datasets")
+    with pytest.raises(asyncpg.InsufficientPrivilegeError):
+        await run(logins["store"], "CREATE TABLE catalog.mine (uid text)")
+    assert await run(logins["store"], "SELECT current_user::text LIKE '%_store'") is True
 
 
-async def test_a_login_owns_its_schema_and_no_other(database_dsn: str, logins: dict[str, str]) -> None:
-    try:
-        await run(logins["catalog"], "CREATE TABLE catalog.datasets (uid text)")
-        with pytest.raises(asyncpg.InsufficientPrivilegeError):
-            await run(logins["store"], "SELECT count(*) FROM catalog.datasets")
-        with pytest.raises(asyncpg.InsufficientPrivilegeError):
-            await run(logins["store"], "CREATE TABLE catalog.mine (uid text)")
-        assert await run(logins["store"], "SELECT current_user::text LIKE '%_store'") is True
-    finally:
-        await drop_logins(database_dsn)
+async def test_a_user_who_may_not_make_logins_is_used_for_all(logins: dict[str, str]) -> None:
+    assert await make_logins(logins["catalog"], PASSWORDS) == dict.fromkeys(SCHEMAS, logins["catalog"])
 
 
-async def test_a_user_who_may_not_make_logins_is_used_for_all(
-    database_dsn: str, logins: dict[str, str]
-) -> None:
-    try:
-        assert await make_logins(logins["catalog"], PASSWORDS) == dict.fromkeys(SCHEMAS, logins["catalog"])
-    finally:
-        await drop_logins(database_dsn)
-
-
-async def test_a_user_who_may_make_logins_but_is_no_superuser(
-    postgres: PostgresServer, database_dsn: str
-) -> None:
+async def test_a_user_who_may_make_logins_but_is_no_superuser(database_dsn: str) -> None:
     """As hosted databases give: CREATEROLE and the database's ownership."""
     database = str(await run(database_dsn, "SELECT current_database()"))
     owner = f"{database}_owner"
     await run(database_dsn, f"CREATE ROLE {owner} LOGIN CREATEROLE PASSWORD 'x'")
     await run(database_dsn, f"ALTER DATABASE {database} OWNER TO {owner}")
     owner_dsn = dsn_of(database_dsn, ServiceRole("", owner, "x"))
-    try:
-        made = await make_logins(owner_dsn, PASSWORDS)
-        assert await make_logins(owner_dsn, PASSWORDS) == made
-        await run(made["transfer"], "CREATE TABLE transfer.ingests (uid text)")
-    finally:
-        await drop_logins(database_dsn)
-        await run(database_dsn, f"ALTER DATABASE {database} OWNER TO CURRENT_USER")
-        await run(database_dsn, f"DROP OWNED BY {owner} CASCADE")
-        await run(database_dsn, f"DROP ROLE {owner}")
+    made = await make_logins(owner_dsn, PASSWORDS)
+    assert await make_logins(owner_dsn, PASSWORDS) == made
+    await run(made["transfer"], "CREATE TABLE transfer.ingests (uid text)")
 
 
 async def test_the_sites_database_is_closed_to_other_logins(
@@ -83,12 +60,8 @@ async def test_the_sites_database_is_closed_to_other_logins(
     database = str(await run(database_dsn, "SELECT current_database()"))
     await make_database(postgres.dsn, database)
     await run(postgres.dsn, f"CREATE ROLE {database}_stranger LOGIN PASSWORD 'x'")
-    stranger = dsn_of(database_dsn, ServiceRole("", f"{database}_stranger", "x"))
-    try:
-        with pytest.raises(asyncpg.InsufficientPrivilegeError):
-            await run(stranger, "SELECT 1")
-    finally:
-        await run(postgres.dsn, f"DROP ROLE {database}_stranger")
+    with pytest.raises(asyncpg.InsufficientPrivilegeError):
+        await run(dsn_of(database_dsn, ServiceRole("", f"{database}_stranger", "x")), "SELECT 1")
 
 
 async def test_a_database_that_does_not_answer_is_told_without_its_password() -> None:
