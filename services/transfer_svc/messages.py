@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from functools import lru_cache
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
@@ -37,6 +38,10 @@ def _microseconds(time: Timestamp) -> int:
     return time.seconds * 1_000_000 + time.nanos // 1000
 
 
+# Ingests of a batch share their times.
+_timestamp = lru_cache(maxsize=256)(timestamp)
+
+
 def ingest_to_proto(ingest: Ingest) -> pb.Ingest:
     digest = None
     if ingest.state == IngestState.PUBLISHED:
@@ -49,9 +54,9 @@ def ingest_to_proto(ingest: Ingest) -> pb.Ingest:
         store=ingest.store,
         uploader=ingest.uploader,
         size_bytes=ingest.size_bytes,
-        begin_time=timestamp(ingest.begin_time),
-        update_time=timestamp(ingest.update_time),
-        expire_time=timestamp(ingest.expire_time),
+        begin_time=_timestamp(ingest.begin_time),
+        update_time=_timestamp(ingest.update_time),
+        expire_time=_timestamp(ingest.expire_time),
         dataset_uid=ingest.dataset_uid,
         digest=digest,
         error=error_from_json(ingest.error_json),

@@ -11,9 +11,11 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+from support.eventually import eventually
+
 from transfer_lab.rig import Rig, site_values
 
-MODULES = {"transfer": "transfer_svc", "worker": "transfer_svc.workers"}
+_KEEPER = Path(__file__).parent / "keeper.py"
 
 
 def write_settings(rig: Rig, **sections: Any) -> Path:
@@ -32,38 +34,47 @@ def plan_fault(rig: Rig, service: str, **plan: Any) -> Path:
 
 
 class Supervised:
-    """A process that is started again whenever it dies; counts its deaths."""
+    """A process that is started again whenever it is killed; counts its deaths."""
 
-    def __init__(self, service: str, config: Path) -> None:
-        self._command = [sys.executable, "-m", MODULES[service], "--config", str(config)]
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self._process = process
         self.deaths = 0
-        self._process: asyncio.subprocess.Process | None = None
+        self.code: int | None = None
 
-    async def keep_running(self) -> None:
-        while True:
-            self._process = await asyncio.create_subprocess_exec(*self._command)
-            code = await self._process.wait()
-            if code != -signal.SIGKILL:
-                raise AssertionError(f"{self._command} ended with {code}")
-            self.deaths += 1
+    async def listen(self) -> None:
+        """Until it has ended otherwise: `code` says how."""
+        assert self._process.stdout is not None
+        async for line in self._process.stdout:
+            match line.split():
+                case [b"killed"]:
+                    self.deaths += 1
+                case [b"ended", code]:
+                    self.code = int(code)
 
     async def stop(self) -> int:
-        """As the supervisor would: SIGTERM, and its exit code."""
-        assert self._process is not None
-        self._process.send_signal(signal.SIGTERM)
-        return await self._process.wait()
+        """As the supervisor would, by SIGTERM; its exit code."""
+        if self.code is None:
+            self._process.send_signal(signal.SIGTERM)
+        await self._process.wait()
+        await eventually(lambda: self.code is not None, what="it says how it ended")
+        assert self.code is not None
+        return self.code
 
 
 @asynccontextmanager
 async def supervised(service: str, config: Path) -> AsyncIterator[Supervised]:
-    process = Supervised(service, config)
-    keeper = asyncio.create_task(process.keep_running())
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, str(_KEEPER), service, str(config), stdout=asyncio.subprocess.PIPE
+    )
+    keeper = Supervised(process)
+    listening = asyncio.create_task(keeper.listen())
     try:
-        yield process
+        yield keeper
     finally:
-        keeper.cancel()
-        await asyncio.gather(keeper, return_exceptions=True)
-        assert await process.stop() == 0
+        code = await keeper.stop()
+        await listening
+    # Told to stop while it was starting, it has no way yet to do it in order.
+    assert code in {0, -signal.SIGTERM}
 
 
 def _toml(values: dict[str, Any]) -> str:
