@@ -97,7 +97,7 @@ def store_to_proto(usage: Usage) -> pb.Store:
     )
     message.usage.held_count = store.held_count
     message.usage.held_bytes = store.held_bytes
-    message.usage.reserved_bytes = usage.promised.data_bytes
+    message.usage.reserved_bytes = usage.promised.to_come.data_bytes
     if usage.disk is not None and usage.room is not None:
         limit = store.max_bytes or usage.disk.capacity_bytes
         message.usage.capacity_bytes = min(limit, usage.disk.capacity_bytes)

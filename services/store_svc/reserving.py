@@ -24,7 +24,7 @@ from store_svc.lifecycle import UploadState
 from store_svc.queries import stores as store_queries
 from store_svc.queries import uploads as queries
 from store_svc.records import Store, Upload, UploadSpec
-from store_svc.room import Amount, Books, Disk, Room, grants, room, wanted
+from store_svc.room import Amount, Books, Disk, Promised, Room, grants, room, wanted
 from store_svc.tickets import Purpose, Ticket
 
 MAX_UPLOADS = 500
@@ -89,16 +89,17 @@ def check_spec(spec: UploadSpec, store: Store) -> None:
         )
 
 
-async def room_of(kit: Kit, store: Store, neighbours: Sequence[Store], disk: Disk) -> tuple[Room, Amount]:
+async def room_of(kit: Kit, store: Store, neighbours: Sequence[Store], disk: Disk) -> tuple[Room, Promised]:
     """What the store may still promise, and what it has promised. `neighbours`: all on its file system."""
     async with kit.database.transaction() as connection:
         promised = await store_queries.promised(connection, [each.name for each in neighbours])
-    return _room(store, disk, promised), promised.get(store.name, Amount())
+    return _room(store, disk, promised), promised.get(store.name, Promised())
 
 
-def _room(store: Store, disk: Disk, promised: dict[str, Amount]) -> Room:
-    own = promised.get(store.name, Amount())
-    return room(disk, store.limits, Books(store.held, own, sum(promised.values(), Amount())))
+def _room(store: Store, disk: Disk, promised: dict[str, Promised]) -> Room:
+    whole = promised.get(store.name, Promised()).whole
+    to_come = sum((each.to_come for each in promised.values()), Amount())
+    return room(disk, store.limits, Books(store.held, whole, to_come))
 
 
 async def neighbours_of(kit: Kit, store: Store, device: int) -> list[Store]:

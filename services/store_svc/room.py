@@ -54,13 +54,22 @@ class Amount:
 
 @dataclass(frozen=True, slots=True)
 class Books:
-    """`held`: datasets on this store. `promised`: its uploads' bytes not yet written. `promised_here`:
-    the same of all stores on this file system, this one included.
+    """`held`: datasets on this store. `promised`: all that its uploads may have, written or not, because
+    they are not held yet. `to_come`: what the file system's own figures do not show yet, of the uploads
+    of all stores on it.
     """
 
     held: Amount = Amount()
     promised: Amount = Amount()
-    promised_here: Amount = Amount()
+    to_come: Amount = Amount()
+
+
+@dataclass(frozen=True, slots=True)
+class Promised:
+    """Of one store's open uploads: all that was promised, and what of it is not written yet."""
+
+    whole: Amount = Amount()
+    to_come: Amount = Amount()
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,9 +122,9 @@ def room(disk: Disk, limits: Limits, books: Books) -> Room:
         own_inodes = int(limits.max_inodes * fill) - books.held.inodes - books.promised.inodes
     if disk.capacity_inodes:
         kept_inodes = disk.capacity_inodes - int(disk.capacity_inodes * fill)
-        disk_inodes = disk.available_inodes - kept_inodes - books.promised_here.inodes
+        disk_inodes = disk.available_inodes - kept_inodes - books.to_come.inodes
     return Room(
-        disk_bytes=disk.available_bytes - kept_free - books.promised_here.footprint_bytes,
+        disk_bytes=disk.available_bytes - kept_free - books.to_come.footprint_bytes,
         disk_inodes=disk_inodes,
         own_bytes=own_bytes,
         own_inodes=own_inodes,

@@ -30,7 +30,7 @@ from store_svc.probe import probe
 from store_svc.queries import stores as queries
 from store_svc.records import Capabilities, Store
 from store_svc.reserving import neighbours_of, room_of
-from store_svc.room import Amount, Disk, Room
+from store_svc.room import Disk, Promised, Room
 
 # Fields of the message that UpdateStore changes; all others are told by the store.
 SETTABLE: Final = frozenset(
@@ -62,7 +62,7 @@ class Usage:
     store: Store
     disk: Disk | None
     room: Room | None
-    promised: Amount
+    promised: Promised
     trouble: str = ""
 
 
@@ -203,12 +203,12 @@ async def get_store(kit: Kit, name: str) -> Usage:
 
 async def usage_of(kit: Kit, store: Store) -> Usage:
     if not store.enabled:
-        return Usage(store, None, None, Amount(), "it is turned off")
+        return Usage(store, None, None, Promised(), "it is turned off")
     root = kit.roots.of(store)
     try:
         device = await kit.threads.io(root.device)
         disk = await kit.threads.io(root.disk)
     except StoreIdentity as error:
-        return Usage(store, None, None, Amount(), error.message)
+        return Usage(store, None, None, Promised(), error.message)
     available, promised = await room_of(kit, store, await neighbours_of(kit, store, device), disk)
     return Usage(store, disk, available, promised)

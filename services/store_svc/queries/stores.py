@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from store_svc.lifecycle import PROMISED
 from store_svc.queries.arrays import TEXT, array
 from store_svc.records import Capabilities, Store, StoreClass
-from store_svc.room import Amount
+from store_svc.room import Amount, Promised
 from store_svc.tables import stores, uploads
 
 _COUNTED: Final = ("held_count", "held_bytes", "held_inodes")
@@ -48,11 +48,12 @@ async def update_store(connection: AsyncConnection, store: Store) -> None:
     await connection.execute(update(stores).where(stores.c.name == store.name).values(values))
 
 
-async def promised(connection: AsyncConnection, names: Sequence[str]) -> dict[str, Amount]:
-    """What each store's open uploads may still write, by store; a store without any is left out."""
+async def promised(connection: AsyncConnection, names: Sequence[str]) -> dict[str, Promised]:
+    """What each store's open uploads were promised; a store without any is left out."""
     statement = (
         select(
             uploads.c.store,
+            func.sum(uploads.c.reserved_bytes),
             func.sum(func.greatest(uploads.c.reserved_bytes - uploads.c.written_bytes, 0)),
             func.sum(uploads.c.reserved_inodes),
         )
@@ -60,7 +61,10 @@ async def promised(connection: AsyncConnection, names: Sequence[str]) -> dict[st
         .group_by(uploads.c.store)
     )
     found = await connection.execute(statement, {"names": list(names)})
-    return {store: Amount(int(size), int(inodes)) for store, size, inodes in found}
+    return {
+        store: Promised(Amount(int(whole), int(inodes)), Amount(int(to_come), int(inodes)))
+        for store, whole, to_come, inodes in found
+    }
 
 
 async def count_held(

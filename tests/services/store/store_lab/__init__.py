@@ -101,7 +101,7 @@ class Lab:
 
     async def reserved(self, name: str = "main") -> int:
         found = await stores.get_store(self.kit, name)
-        return found.promised.data_bytes
+        return found.promised.to_come.data_bytes
 
     async def grantable(self, name: str = "main") -> int:
         found = await stores.get_store(self.kit, name)
