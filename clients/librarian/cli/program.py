@@ -82,15 +82,10 @@ def run_program(arguments: Sequence[str]) -> int:
     as_json = "--json" in arguments
     try:
         code = build()(args=list(arguments), prog_name="librarian", standalone_mode=False)
-        sys.stdout.flush()
     except typer.TyperException as error:
         return _usage(error, as_json=as_json)
     except (typer.Abort, KeyboardInterrupt):
         return ExitCode.INTERRUPTED
-    except BrokenPipeError:
-        # Whoever read our output has enough. Python would complain once more when it flushes at the end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return ExitCode.DONE
     except Exception as error:
         if not isinstance(error, LibrarianError | OSError) and os.environ.get(TRACEBACK_VARIABLE):
             raise

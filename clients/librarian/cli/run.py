@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
@@ -35,6 +36,11 @@ def run(
 
     try:
         code = asyncio.run(whole())
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Whoever read our output has enough. Python would complain once more when it flushes at the end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = ExitCode.DONE
     except KeyboardInterrupt:
         tell_interrupted(interrupted(), as_json=as_json)
         raise typer.Exit(ExitCode.INTERRUPTED) from None

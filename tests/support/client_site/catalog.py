@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import grpc
-from support.client_site.state import State
 
 from librarian.api.catalog.v1 import catalog_pb2, catalog_pb2_grpc
 from librarian.api.gateway.v1 import gateway_pb2, gateway_pb2_grpc
 from librarian.errors import DatasetNotFound
 from librarian.globs import compile_glob
+from support.client_site.state import State
 
 Context = grpc.aio.ServicerContext[Any, Any]
 PAGE = 2

@@ -6,10 +6,6 @@ from pathlib import Path
 from typing import Self
 
 import grpc
-from support.client_site.catalog import Catalog, Gateway
-from support.client_site.state import State
-from support.client_site.store import Store
-from support.client_site.transfer import Transfer
 
 from librarian.api.catalog.v1 import catalog_pb2_grpc
 from librarian.api.gateway.v1 import gateway_pb2_grpc
@@ -18,6 +14,10 @@ from librarian.api.transfer.v1 import transfer_pb2_grpc
 from librarian.client import Librarian
 from librarian.connection.address import parse_address
 from librarian.connection.settings import ConnectionSettings
+from support.client_site.catalog import Catalog, Gateway
+from support.client_site.state import State
+from support.client_site.store import Store
+from support.client_site.transfer import Transfer
 
 TOKEN = "lib_secret"
 

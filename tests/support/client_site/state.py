@@ -9,7 +9,6 @@ from pathlib import Path
 from uuid import uuid4
 
 import grpc
-from svckit.status import code_of, trailers_of
 
 from librarian.api.catalog.v1 import catalog_pb2
 from librarian.api.common.v1 import common_pb2
@@ -19,6 +18,7 @@ from librarian.errors import LibrarianError
 from librarian.hashing import hash_file, hash_tree
 from librarian.manifests import Member, MemberKind, tree_digest
 from librarian.messages import checksum_to_proto, member_to_proto
+from svckit.status import code_of, trailers_of
 
 STORE = "main"
 PROOF = b"only this store knows"
@@ -36,8 +36,8 @@ class Upload:
 
 @dataclass
 class State:
-    """`on` is done as a method is called; `fail` has errors for its next calls; `break_after` cuts the next WriteUpload
-    streams (one number each) after so many messages; `break_reads` likewise for ReadDataset.
+    """`on` is done as a method is called; `fail` has errors for its next calls; `break_after` cuts the next
+    WriteUpload streams (one number each) after so many messages, `break_reads` likewise ReadDataset's.
     """
 
     root: Path

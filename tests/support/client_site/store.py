@@ -9,11 +9,11 @@ from typing import Any
 
 import google_crc32c
 import grpc
-from support.client_site.state import STORE, State, is_file
 
 from librarian.api.store.v1 import store_pb2, store_pb2_grpc
 from librarian.errors import ChunkCorrupt, OffsetMismatch, Unavailable, UploadNotFound
 from librarian.manifests import MemberKind
+from support.client_site.state import STORE, State, is_file
 
 Context = grpc.aio.ServicerContext[Any, Any]
 CHUNK = 1 << 18

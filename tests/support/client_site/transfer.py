@@ -6,13 +6,13 @@ from typing import Any
 from uuid import uuid4
 
 import grpc
-from support.client_site.state import PROOF, STORE, State, Upload
 
 from librarian.api.common.v1 import common_pb2
 from librarian.api.store.v1 import store_pb2
 from librarian.api.transfer.v1 import transfer_pb2, transfer_pb2_grpc
 from librarian.errors import ChecksumMismatch, IngestClosed, IngestNotFound
 from librarian.messages import item_error
+from support.client_site.state import PROOF, STORE, State, Upload
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
