@@ -10,9 +10,10 @@ import asyncpg
 
 from standalone.errors import DatabaseRefused
 from svckit.database import plain_dsn
-from svckit.provision import ServiceRole, provision
+from svckit.provision import SCHEMAS, provision, site_roles
 
-SCHEMAS = ("catalog", "store", "transfer", "gateway")
+__all__ = ["OLDEST_VERSION", "SCHEMAS", "make_database", "make_logins"]
+
 OLDEST_VERSION = 15
 
 
@@ -39,10 +40,7 @@ async def make_logins(dsn: str, passwords: Mapping[str, str]) -> dict[str, str]:
         database = await connection.fetchval("SELECT current_database()")
     if not may:
         return dict.fromkeys(SCHEMAS, dsn)
-    # Logins belong to the whole server: the database's name keeps two sites on one server apart.
-    return await provision(
-        dsn, [ServiceRole(schema, f"{database}_{schema}", passwords[schema]) for schema in SCHEMAS]
-    )
+    return await provision(dsn, site_roles(database, passwords))
 
 
 @asynccontextmanager

@@ -17,13 +17,13 @@ import fcntl
 import hashlib
 import json
 import os
-import secrets
 import stat
 import time
 from pathlib import Path
 
 from librarian.errors import AlreadyRunning
 from standalone.errors import RunDirectoryTaken
+from svckit.keys import ensure_password
 
 # A socket's path has at most 107 bytes (103 on macOS); ours are "<run>/transfer-metrics.sock" at most.
 LONGEST_RUN_PATH = 70
@@ -54,15 +54,7 @@ class Home:
 
     def secret(self, name: str) -> str:
         """The secret kept as keys/<name>; made, at random, when first asked for."""
-        path = self.keys / name
-        try:
-            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        except FileExistsError:
-            return path.read_text().strip()
-        value = secrets.token_urlsafe(24)
-        with os.fdopen(descriptor, "w") as file:
-            file.write(value)
-        return value
+        return ensure_password(self.keys / name)
 
     def lock(self) -> None:
         """Taken until this process and every process forked from it have ended; AlreadyRunning else.

@@ -18,9 +18,7 @@ LOOPBACK = "127.0.0.1"
 DEFAULT_PORT = 52750
 SITE_FILE_COMMENT = """\
 This site's own settings. Change and add what you like (every key of the services' settings is allowed)
-but addresses, keys and the database, which are worked out at each start: see run/*.toml."""
-# What suits one machine unless site.toml says otherwise.
-_DEFAULTS: Table = {"store": {"hash_threads": min(os.cpu_count() or 1, 256)}}
+but the services' addresses, keys and the database, worked out at each start: see run/*.toml."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +108,7 @@ def write_settings(home: Home, name: str, places: Places, dsns: Mapping[str, str
     own = read_site_file(home)
     files = {}
     for service in SERVICES:
-        settings = merge(merge(_DEFAULTS, own), _worked_out(home, name, places))
+        settings = merge(merge(_defaults(places), own), _worked_out(home, name, places))
         settings = merge(settings, {service.schema: {"dsn": dsns[service.name]}})
         path = home.run / f"{service.name}.toml"
         path.unlink(missing_ok=True)
@@ -121,8 +119,14 @@ def write_settings(home: Home, name: str, places: Places, dsns: Mapping[str, str
     return files
 
 
+def _defaults(places: Places) -> Table:
+    """What suits one machine unless site.toml says otherwise."""
+    door = f"{LOOPBACK}:{places.data_port}"
+    threads = min(os.cpu_count() or 1, 256)
+    return {"store": {"hash_threads": threads, "data_listen": door, "data_address": door}}
+
+
 def _worked_out(home: Home, name: str, places: Places) -> Table:
-    data_door = f"{LOOPBACK}:{places.data_port}"
     return {
         "site": {"name": name},
         "auth": {"keys_dir": str(home.keys), "site_key_file": str(home.keys / "site.key")},
@@ -130,8 +134,6 @@ def _worked_out(home: Home, name: str, places: Places) -> Table:
         "store": {
             "listen": places.listen("store"),
             "metrics_listen": places.metrics("store"),
-            "data_listen": data_door,
-            "data_address": data_door,
         },
         "transfer": {"listen": places.listen("transfer"), "metrics_listen": places.metrics("transfer")},
         "worker": {"metrics_listen": places.metrics("worker")},

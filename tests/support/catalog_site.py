@@ -16,7 +16,7 @@ from librarian.api.catalog.v1 import catalog_pb2 as pb
 from librarian.api.common.v1 import common_pb2
 from svckit.auth import Caller, Role, Signer, service_caller
 from svckit.channels import ServiceChannels
-from svckit.clock import ManualClock, SystemIds
+from svckit.clock import Clock, ManualClock, SystemIds
 from svckit.keys import ensure_private_key
 from svckit.server import Runtime, serving
 from svckit.settings import Settings, settings_from
@@ -86,17 +86,32 @@ class Catalog:
     """One running catalog service. `stub` calls as the transfer service; `as_client` as a client."""
 
     def __init__(
-        self, runtime: Runtime, settings: Settings, clock: ManualClock, stack: AsyncExitStack
+        self, settings: Settings, clock: Clock, stack: AsyncExitStack, runtime: Runtime | None = None
     ) -> None:
-        self.runtime = runtime
         self.settings = settings
         self.clock = clock
         self._stack = stack
+        self._runtime = runtime
         self._keys = Path(settings.auth.keys_dir)
         self.stub: CatalogServiceAsyncStub
 
-    async def open(self) -> None:
-        self.stub = await self._stub("transfer", service_caller("transfer"))
+    @classmethod
+    async def speaking_to(
+        cls, settings: Settings, clock: Clock, stack: AsyncExitStack, runtime: Runtime | None = None
+    ) -> Catalog:
+        """The catalog that serves where the settings say; `runtime` where it is in this process."""
+        catalog = cls(settings, clock, stack, runtime)
+        catalog.stub = await catalog._stub("transfer", service_caller("transfer"))
+        return catalog
+
+    @property
+    def runtime(self) -> Runtime:
+        assert self._runtime is not None
+        return self._runtime
+
+    def advance(self, seconds: float) -> None:
+        assert isinstance(self.clock, ManualClock)
+        self.clock.advance(seconds)
 
     async def as_client(self, *, prefix: str = "", role: Role = Role.READER) -> CatalogServiceAsyncStub:
         return await self._stub("gateway", Caller("ana", role, prefix, "token-1"))
@@ -172,6 +187,4 @@ async def running(dsn: str, directory: Path) -> AsyncIterator[Catalog]:
         serving(Runtime("catalog", settings, clock=clock), build) as runtime,
         AsyncExitStack() as stack,
     ):
-        catalog = Catalog(runtime, settings, clock, stack)
-        await catalog.open()
-        yield catalog
+        yield await Catalog.speaking_to(settings, clock, stack, runtime)

@@ -13,6 +13,7 @@ import grpc
 from librarian.api.common.v1 import common_pb2
 from librarian.api.transfer.v1 import transfer_pb2, transfer_pb2_grpc
 from librarian.checksums import new_hasher
+from librarian.testing.shared import SharedSite
 from librarian.testing.site import Site
 
 FINAL = {
@@ -25,7 +26,7 @@ PATIENCE_SECONDS = 30.0
 
 
 class RawIngest:
-    def __init__(self, site: Site, name: str, data: bytes) -> None:
+    def __init__(self, site: Site | SharedSite, name: str, data: bytes) -> None:
         self._channel = grpc.insecure_channel(site.address.removeprefix("grpc://"))
         self._stub = transfer_pb2_grpc.TransferServiceStub(self._channel)
         self._metadata = [("authorization", f"Bearer {site.token}")]
