@@ -152,7 +152,7 @@ async def test_silence_is_broken_by_heartbeats(catalog: Catalog, monkeypatch: py
     await catalog.publish(Made("a"))
     async with watching_after(catalog) as said_next:
         first = await said_next()
-        catalog.clock.advance(watching.HEARTBEAT_SECONDS)
+        catalog.advance(watching.HEARTBEAT_SECONDS)
         beat = await said_next()
     assert not beat.events
     assert beat.next == first.next

@@ -86,7 +86,7 @@ async def test_an_illegal_move_refuses_that_item_alone(catalog: Catalog) -> None
 async def test_a_full_read_is_remembered_and_logged(catalog: Catalog) -> None:
     one = Made("a/b")
     await catalog.publish(one)
-    catalog.clock.advance(60)
+    catalog.advance(60)
     later = catalog.clock.now()
     assert not await catalog.update(update(one, AVAILABLE, verified=later))
     replica = await replica_of(catalog, one)

@@ -65,7 +65,7 @@ async def test_sums_follow_what_happens(quick: None, catalog: Catalog) -> None:
 
 async def test_sums_say_when_they_were_taken(quick: None, catalog: Catalog) -> None:
     await catalog.publish(Made("a"))
-    catalog.clock.advance(3600)
+    catalog.advance(3600)
 
     async def taken_now() -> bool:
         answer = await catalog.stub.GetSummary(pb.GetSummaryRequest())

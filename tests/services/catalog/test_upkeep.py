@@ -64,9 +64,9 @@ async def test_members_nobody_published_go_after_a_day(quick: None, catalog: Cat
     for each in (abandoned, kept, late):
         await catalog.add_members(each.uid, [member(f"m{number}") for number in range(10)])
     await catalog.publish(kept)
-    catalog.clock.advance(timedelta(hours=23).total_seconds())
+    catalog.advance(timedelta(hours=23).total_seconds())
     assert await catalog.add_members(late.uid, [member("m0")]) == 10
-    catalog.clock.advance(timedelta(hours=2).total_seconds())
+    catalog.advance(timedelta(hours=2).total_seconds())
     await rows.expect(members=20, pending_members=1)
     (verdict,) = await catalog.publish(late)
     assert verdict.outcome == pb.PUBLISH_OUTCOME_PUBLISHED
@@ -81,7 +81,7 @@ async def test_refused_directories_leave_no_members_behind(quick: None, catalog:
         await catalog.add_members(refused.uid, [member("m")])
         (verdict,) = await catalog.publish(refused)
         assert verdict.outcome == pb.PUBLISH_OUTCOME_REFUSED
-    catalog.clock.advance(timedelta(days=2).total_seconds())
+    catalog.advance(timedelta(days=2).total_seconds())
     await rows.expect(members=0, pending_members=0)
 
 
@@ -93,7 +93,7 @@ async def test_reservations_and_answers_go_after_a_week(quick: None, catalog: Ca
     await catalog.stub.ReserveNames(request)
     await catalog.publish(Made("n/0", uid=uids[0]))
     await rows.expect(name_reservations=7, idempotency=2)
-    catalog.clock.advance(timedelta(days=7, minutes=1).total_seconds())
+    catalog.advance(timedelta(days=7, minutes=1).total_seconds())
     await catalog.publish(Made("n/9"))
     await rows.expect(name_reservations=0, idempotency=1)
 
@@ -103,7 +103,7 @@ async def test_sums_nobody_asks_for_any_more_are_dropped(quick: None, catalog: C
     client = await catalog.as_client(prefix="n/**")
     await client.GetSummary(pb.GetSummaryRequest())
     await rows.expect(summary_scopes=2)
-    catalog.clock.advance(timedelta(days=31).total_seconds())
+    catalog.advance(timedelta(days=31).total_seconds())
     await rows.expect(summary_scopes=1)
     assert (await client.GetSummary(pb.GetSummaryRequest())).dataset_count == 1
 
