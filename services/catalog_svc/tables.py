@@ -27,7 +27,6 @@ from sqlalchemy.dialects.postgresql import JSONB
 from svckit.idempotency import idempotency_table
 
 LIVE = 1
-RETRACTED = 2
 
 metadata = MetaData()
 
