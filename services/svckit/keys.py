@@ -1,9 +1,12 @@
-"""Ed25519 key files: `<name>.key` (PKCS#8 PEM, 0600) where something is signed, `<name>.pub` elsewhere."""
+"""Files that hold secrets. Ed25519 keys: `<name>.key` (PKCS#8 PEM, 0600) where something is signed,
+`<name>.pub` elsewhere. Passwords: 0600, no end of line.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import os
+import secrets
 import tempfile
 from collections.abc import Iterable
 from pathlib import Path
@@ -16,6 +19,8 @@ from librarian.errors import Refused
 
 # Group read is allowed: Kubernetes mounts secrets as 0440 of the pod's fsGroup.
 _TOO_OPEN = 0o037
+# Of randomness, in a password.
+_PASSWORD_BYTES = 24
 
 
 def load_private_key(path: Path) -> Ed25519PrivateKey:
@@ -58,12 +63,11 @@ def ensure_private_key(path: Path) -> Ed25519PrivateKey:
     end with the same key.
     """
     if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        _write_new(path, private_pem(Ed25519PrivateKey.generate()), 0o600)
+        write_new(path, private_pem(Ed25519PrivateKey.generate()), 0o600)
     key = load_private_key(path)
     public = path.with_suffix(".pub")
     if not public.exists():
-        _write_new(public, public_pem(key.public_key()), 0o644)
+        write_new(public, public_pem(key.public_key()), 0o644)
     return key
 
 
@@ -71,6 +75,21 @@ def ensure_keys(keys_dir: Path, names: Iterable[str]) -> None:
     """A key pair for each name in `keys_dir`; those that are there stay."""
     for name in names:
         ensure_private_key(keys_dir / f"{name}.key")
+
+
+def ensure_password(path: Path) -> str:
+    """The password at `path`, made at random where there is none: letters, digits, `-` and `_`. Raises
+    Refused: it cannot be read, or is empty.
+    """
+    try:
+        if not path.exists():
+            write_new(path, secrets.token_urlsafe(_PASSWORD_BYTES).encode(), 0o600)
+        password = path.read_text().strip()
+    except OSError as error:
+        raise Refused(f"cannot keep a password in {path}: {error.strerror}", path=path) from error
+    if not password:
+        raise Refused(f"the password in {path} is empty", remedy=f"remove {path}", path=path)
+    return password
 
 
 def private_pem(key: Ed25519PrivateKey) -> bytes:
@@ -89,8 +108,9 @@ def key_id(key: Ed25519PublicKey) -> str:
     return hashlib.sha256(raw).hexdigest()[:32]
 
 
-def _write_new(path: Path, data: bytes, mode: int) -> None:
-    """Write whole or not at all, durably; whoever was first stays."""
+def write_new(path: Path, data: bytes, mode: int) -> None:
+    """Write whole or not at all, durably; whoever was first stays. Missing directories are made, 0700."""
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     descriptor, scratch = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(descriptor, "wb") as file:

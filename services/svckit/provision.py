@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, urlsplit, urlunsplit
@@ -12,6 +12,8 @@ import asyncpg
 
 from librarian.errors import Refused
 from svckit.database import connect, plain_dsn
+
+SCHEMAS = ("catalog", "store", "transfer", "gateway")
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +25,13 @@ class ServiceRole:
     schema: str
     role: str
     password: str
+
+
+def site_roles(database: str, passwords: Mapping[str, str]) -> list[ServiceRole]:
+    """The roles of a site by {schema: password}. Named for the database, which keeps two sites on one server
+    apart.
+    """
+    return [ServiceRole(schema, f"{database}_{schema}", passwords[schema]) for schema in SCHEMAS]
 
 
 async def provision(admin_dsn: str, roles: Sequence[ServiceRole]) -> dict[str, str]:
@@ -45,6 +54,18 @@ async def provision(admin_dsn: str, roles: Sequence[ServiceRole]) -> dict[str, s
     finally:
         await connection.close()
     return {role.schema: dsn_of(admin_dsn, role) for role in roles}
+
+
+async def provision_site(admin_dsn: str, passwords: Mapping[str, str]) -> list[str]:
+    """`provision` for all schemas of a site; answers the names of the roles."""
+    connection = await connect(admin_dsn, schema="pg_catalog", application_name="librarian-provision")
+    try:
+        database = await connection.fetchval("SELECT current_database()")
+    finally:
+        await connection.close()
+    roles = site_roles(database, passwords)
+    await provision(admin_dsn, roles)
+    return [role.role for role in roles]
 
 
 def dsn_of(dsn: str, role: ServiceRole) -> str:
