@@ -11,6 +11,7 @@ import importlib
 import os
 import signal
 import sys
+from contextlib import suppress
 
 MODULES = {"transfer": "transfer_svc.__main__", "worker": "transfer_svc.workers.__main__"}
 _PR_SET_PDEATHSIG = 1
@@ -29,7 +30,9 @@ def main(service: str, config: str) -> int:
         nonlocal told
         told = True
         if child:
-            os.kill(child, signal.SIGTERM)
+            # It may have been killed this moment.
+            with suppress(ProcessLookupError):
+                os.kill(child, signal.SIGTERM)
 
     signal.signal(signal.SIGTERM, pass_on)
     module = importlib.import_module(MODULES[service])
