@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
+from rich.markup import escape
 
 from librarian.errors import LibrarianError
 from librarian.testing.site import Site, remove_home
@@ -33,30 +34,31 @@ def main(argv: Sequence[str] | None = None) -> int:
     # What a put has begun is journalled where the user's own puts are not.
     os.environ["XDG_STATE_HOME"] = str(home / "state")
     try:
-        promises = _tell(home, arguments.data, Story(console))
+        _tell(home, arguments.data, Story(console, home))
     except LibrarianError as error:
-        console.print(f"\n[bold red]{error.message}[/]\n{error.remedy}", highlight=False)
+        console.print(f"\n[bold red]{escape(error.message)}[/]\n{escape(error.remedy)}", highlight=False)
         return 1
     finally:
         if arguments.keep:
             console.print(f"[dim]left behind: {home}[/]", highlight=False)
         else:
             remove_home(home)
-    return 0 if promises else 1
+    return 0
 
 
-def _tell(home: Path, data: Path | None, story: Story) -> int:
-    """How many promises held."""
+def _tell(home: Path, data: Path | None, story: Story) -> None:
+    """Raises BrokenPromise, and whatever goes wrong."""
     scratch = home / "scratch"
     scratch.mkdir()
     books = _books(scratch, data)
     site = Site(home / "site", name="demo", durable=True)
     story.chapter("Start a site")
+    story.introduce()
     story.command(f"librarian up --home {site.home} --name demo")
     began = story.seconds
     site.start()
     try:
-        story.tell(f"PostgreSQL, four services and a worker are up after {story.seconds - began:.1f} s")
+        story.figure("first start", story.seconds - began, amount="6 processes, PostgreSQL among them")
         story.tell(f"address {site.address}, the admin's token in {site.home}/keys/admin.token")
         with site.blocking_client() as librarian:
             scene = Scene(site, librarian, books, scratch, story)
@@ -65,12 +67,9 @@ def _tell(home: Path, data: Path | None, story: Story) -> int:
         story.chapter("Stop")
     finally:
         site.stop()
-    story.promise(
-        (site.store_root / scene.kept[0].item.name).exists(),
-        "with every service down the data is still there, as files",
-    )
-    story.tell(f"{story.promises} promises looked at, all kept, in {story.seconds:.0f} s")
-    return story.promises
+    kept = site.store_root / scene.kept[0].item.name
+    story.promise(kept.exists(), f"with every service down the data is still there, as plain files: {kept}")
+    story.close()
 
 
 def _books(scratch: Path, data: Path | None) -> Books:

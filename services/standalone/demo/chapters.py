@@ -14,7 +14,6 @@ from librarian.api.common.v1 import common_pb2
 from librarian.api.transfer.v1 import transfer_pb2
 from librarian.blocking import Librarian
 from librarian.errors import LibrarianError, NameTaken
-from librarian.manifests import DatasetKind
 from librarian.testing.site import Site
 from standalone.demo.books import Books
 from standalone.demo.damage import flip_a_bit, kill_store_during_ingest, same_trees
@@ -49,14 +48,17 @@ def ingest(scene: Scene) -> None:
         if result.error is not None:
             story.tell(f"left out: {result.item.name}: {result.error.message}")
     size = sum(result.size_bytes for result in scene.kept)
-    story.tell(
-        f"{size_text(size)} in {seconds:.1f} s: {size_text(size / seconds)}/s, read, hashed, re-read, durable"
+    story.figure(
+        "put --each",
+        seconds,
+        amount=f"{len(scene.kept)} datasets, {size_text(size)}",
+        rate=f"{size_text(size / seconds)}/s",
     )
     story.promise(scene.kept, "every byte was re-read by the store before it was acknowledged")
     story.promise(len(results) == books.dataset_count, "each dataset has its own outcome")
-    scene.largest = max(
-        scene.kept, key=lambda result: (result.kind is DatasetKind.DIRECTORY, result.size_bytes)
-    )
+    with_bytes = [result for result in scene.kept if result.size_bytes]
+    story.promise(with_bytes, f"there is something in them: {size_text(size)}")
+    scene.largest = max(with_bytes, key=lambda result: (result.member_count, result.size_bytes))
 
 
 def repeat(scene: Scene) -> None:
@@ -81,9 +83,9 @@ def find(scene: Scene) -> None:
     story.command(f"librarian find '{PREFIX}/*' --tag kind=demo")
     began = time.monotonic()
     found = list(scene.librarian.find(f"{PREFIX}/*", tags={"kind": "demo"}))
-    story.promise(
-        len(found) == len(scene.kept), f"all {len(found)} found in {1000 * (time.monotonic() - began):.0f} ms"
-    )
+    seconds = time.monotonic() - began
+    story.figure("find", seconds, amount=f"{len(found)} datasets")
+    story.promise(len(found) == len(scene.kept), "each of them is found")
     assert scene.largest is not None, "ingested first"
     name = scene.largest.item.name
     members = list(scene.librarian.members(name))
@@ -104,7 +106,13 @@ def fetch(scene: Scene) -> None:
     began = time.monotonic()
     result = scene.librarian.get(item.name, destination)
     seconds = time.monotonic() - began
-    story.tell(f"{size_text(result.size_bytes)} in {seconds:.1f} s, verified on the way")
+    size = result.size_bytes
+    story.figure(
+        "get",
+        seconds,
+        amount=f"{result.member_count} members, {size_text(size)}",
+        rate=f"{size_text(size / seconds)}/s",
+    )
     story.promise(same_trees(item.path, destination), "every file equals the one that was put")
 
 
@@ -116,10 +124,16 @@ def verify(scene: Scene) -> None:
     reports = [answer.report for answer in scene.librarian.verify_store("main")]
     seconds = time.monotonic() - began
     size = sum(report.read_bytes for report in reports)
+    story.figure(
+        "verify --store",
+        seconds,
+        amount=f"{len(reports)} copies, {size_text(size)}",
+        rate=f"{size_text(size / seconds)}/s",
+    )
     good = [report for report in reports if report.state == common_pb2.REPLICA_STATE_AVAILABLE]
     story.promise(
         len(good) == len(reports) == len(scene.kept),
-        f"{len(good)} copies re-read and good: {size_text(size)} in {seconds:.1f} s",
+        "every byte of every copy was read again, and all are good",
     )
 
 
@@ -151,13 +165,17 @@ def pull_the_plug(scene: Scene) -> None:
         _random_file(source, size)
         name = f"demo/night-{attempt}"
         story.command(f"librarian put {source} {name} & kill -9 {scene.site.pid_of('store')}")
+        began = time.monotonic()
         killed_at = kill_store_during_ingest(scene.site, scene.librarian, source, name)
+        seconds = time.monotonic() - began
         if killed_at:
             break
         story.tell("it was faster than the kill; again with more")
         size *= 2
     story.promise(killed_at, f"the store was killed while the ingest was {killed_at or 'over'}")
-    story.tell((scene.site.home / "logs" / "up.log").read_text().strip().splitlines()[-1])
+    for line in scene.site.log("up").strip().splitlines()[-2:]:
+        story.tell(f"the supervisor says: {line}")
+    story.figure("put, with the store killed", seconds, amount=size_text(size))
     copy = scene.site.store_root / name
     story.promise(filecmp.cmp(source, copy, shallow=False), "the put ended well, and the bytes are the same")
     story.promise(len(list(scene.librarian.ls(name))) == 1, "there is exactly one such dataset")

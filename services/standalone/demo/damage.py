@@ -19,7 +19,8 @@ _LOOK_SECONDS = 0.01
 
 def flip_a_bit(dataset: Path) -> Path:
     """Of the first byte of its largest file, whose times are put back; doing it twice mends it."""
-    files = [dataset] if dataset.is_file() else [path for path in dataset.rglob("*") if path.is_file()]
+    paths = [dataset] if dataset.is_file() else dataset.rglob("*")
+    files = [path for path in paths if path.is_file() and not path.is_symlink()]
     victim = max(files, key=lambda path: (path.stat().st_size, str(path)))
     before = victim.stat()
     writable = before.st_mode | 0o200
