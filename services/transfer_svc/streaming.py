@@ -26,12 +26,15 @@ async def streamed(
     Work waits for a slow reader, and is cancelled when the reader goes. Its errors end the stream.
     """
     told: asyncio.Queue[M | None] = asyncio.Queue(_AHEAD)
+    failures: list[Exception] = []
 
     async def run() -> None:
         try:
             await work(told.put)
-        finally:
-            await told.put(None)
+        except Exception as error:  # noqa: BLE001 - raised to the reader, after what was told before
+            failures.append(error)
+        # Not where it was cancelled: nobody reads any more, and the queue may be full.
+        await told.put(None)
 
     task = asyncio.create_task(run())
     try:
@@ -39,12 +42,17 @@ async def streamed(
             try:
                 answer = await asyncio.wait_for(told.get(), seconds)
             except TimeoutError:
+                if task.done():
+                    # Cancelled by someone else than the reader.
+                    break
                 yield heartbeat()
                 continue
             if answer is None:
                 break
             yield answer
         await task
+        if failures:
+            raise failures[0]
     finally:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 import math
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Final
 
 # Times are rounded up to this (s), so that a thousand of them are one.
@@ -33,7 +33,3 @@ class Alarm:
                 return min(left, longest)
             self._known.discard(heapq.heappop(self._ticks))
         return longest
-
-
-def after(now: datetime, seconds: float) -> datetime:
-    return now + timedelta(seconds=seconds)

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from transfer_svc.backoff import Backoff
@@ -9,6 +9,7 @@ CURVE = Backoff(base=0.25, ceiling=30.0)
 rands = st.floats(min_value=0, max_value=1, exclude_max=True)
 
 
+@settings(deadline=None)
 @given(st.integers(0, 10**6), rands)
 def test_within_half_and_whole_of_the_curve(attempt: int, rand: float) -> None:
     delay = CURVE.delay(attempt, rand)
@@ -16,6 +17,7 @@ def test_within_half_and_whole_of_the_curve(attempt: int, rand: float) -> None:
     assert full / 2 <= delay <= full
 
 
+@settings(deadline=None)
 @given(st.integers(1, 40), rands)
 def test_never_shorter_with_more_attempts(attempt: int, rand: float) -> None:
     assert CURVE.delay(attempt + 1, rand) >= CURVE.delay(attempt, rand)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from librarian.api.transfer.v1 import transfer_pb2
@@ -48,6 +48,7 @@ def test_every_event_has_its_sentence() -> None:
     assert set(INGEST.why) == set(E)
 
 
+@settings(deadline=None)
 @given(st.lists(st.sampled_from(E), max_size=12))
 def test_published_only_after_the_bytes_are_somewhere_durable(events: list[E]) -> None:
     """No run of events reaches PUBLISHED but by STORED, or by a dataset that was there already."""

@@ -3,7 +3,7 @@ from __future__ import annotations
 import dataclasses
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from librarian.api.store.v1 import store_pb2
@@ -83,6 +83,7 @@ def test_a_file_larger_than_the_file_system_can_hold() -> None:
     assert place(wanted(5, is_file=False), [fat, SLOW]).by_store == {"fast": [0]}
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.integers(0, 300), max_size=30),
     st.lists(st.tuples(st.integers(0, 3), st.integers(0, 500), st.booleans()), min_size=1, max_size=5),

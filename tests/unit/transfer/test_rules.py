@@ -4,7 +4,7 @@ import dataclasses
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from librarian.errors import AlgorithmNotAllowed, BatchTooLarge, InvalidInput, InvalidName, InvalidSize
@@ -47,12 +47,14 @@ def test_batches() -> None:
         rules.check_batch(501)
 
 
+@settings(deadline=None)
 @given(st.dictionaries(st.text(min_size=1), st.text()))
 def test_tags_survive_as_json(tags: dict[str, str]) -> None:
     text = rules.tags_json(tags)
     assert (json.loads(text) if text else {}) == tags
 
 
+@settings(deadline=None)
 @given(st.uuids())
 def test_a_trace_of_ones_own(uid: object) -> None:
     made = rules.traceparent_of(str(uid))
