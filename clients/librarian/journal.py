@@ -19,6 +19,8 @@ from pathlib import Path
 
 # A site gives an ingest up a day after the last news of it: older journals tell of nothing.
 FORGET_SECONDS = 7 * 24 * 3600
+# Past this, what has ended is left out.
+COMPACT_BYTES = 1 << 20
 
 
 def journal_directory(environ: Mapping[str, str] | None = None) -> Path:
@@ -84,6 +86,9 @@ class Journal:
         if self._descriptor is not None:
             # A full disk at home must not stop the put: it only cannot be resumed.
             with suppress(OSError):
+                if os.fstat(self._descriptor).st_size > COMPACT_BYTES:
+                    os.ftruncate(self._descriptor, 0)
+                    line = {"began": self.ingests}
                 os.write(self._descriptor, json.dumps(line).encode() + b"\n")
 
     def _read(self) -> None:

@@ -84,6 +84,7 @@ def _value(result: GetResult) -> dict[str, object]:
         "size_bytes": result.size_bytes,
         "member_count": result.member_count,
         "present_count": result.present_count,
+        "already_there": result.already_there,
     }
 
 
@@ -95,7 +96,7 @@ def _told(result: GetResult, seconds: float) -> str:
     if result.dataset.kind == 2:
         what += f" in {counted(result.member_count, 'member')}"
     path = printable(str(result.path))
-    if result.present_count == result.member_count:
+    if result.already_there:
         return f"{path} is there already and verified: {what}"
     before = f", {result.present_count:,} of them there before" if result.present_count else ""
     rate = rate_text(result.size_bytes / seconds)

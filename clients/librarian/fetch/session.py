@@ -26,13 +26,14 @@ from librarian.work import Work
 
 @dataclass(frozen=True, slots=True)
 class GetResult:
-    """`path` is what appeared; `present_count` of the members were there before."""
+    """`path` is what appeared; `present_count` of the members were there before, or all of it was."""
 
     dataset: catalog_pb2.Dataset
     path: Path
     member_count: int
     present_count: int
     size_bytes: int
+    already_there: bool
 
 
 class Fetch(Work):
@@ -55,9 +56,10 @@ class Fetch(Work):
         there = await self.in_thread(lambda: already_there(target, members, force=force))
         missing = [member for member in members if member.path not in there]
         # A directory with nothing in it is still to be made.
-        if missing or not await self.in_thread(lambda: os.path.lexists(target.final)):
+        wanting = bool(missing) or not await self.in_thread(lambda: os.path.lexists(target.final))
+        if wanting:
             await self._fetch_missing(target, stores, missing, force=force)
-        return GetResult(dataset, target.final, len(members), len(there), size)
+        return GetResult(dataset, target.final, len(members), len(there), size, already_there=not wanting)
 
     async def _fetch_missing(
         self, target: Target, stores: Sequence[str], members: Sequence[Member], *, force: bool

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import stat
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +20,7 @@ from librarian.filecopy import copy_and_hash, copy_tree, is_complete_copy
 from librarian.fileerrors import reading_error
 from librarian.filehash import hash_entry, source_changed
 from librarian.ingest.items import Source
-from librarian.manifests import tree_digest
+from librarian.manifests import MemberKind, tree_digest
 from librarian.pipeline import spread
 from librarian.trees import TreeEntry
 
@@ -40,11 +41,12 @@ class Staged:
 
 @dataclass(frozen=True, slots=True)
 class StagingArea:
-    """A proven staging directory. `open_to_group`: the store runs as another user of the directory's
-    group, and our umask would keep it from what we write.
+    """A proven staging directory. `made_mode`: permissions of a file made in it. `open_to_group`: the
+    store runs as another user of the directory's group, and our umask would keep it from what we write.
     """
 
     directory: str
+    made_mode: int
     open_to_group: bool
 
 
@@ -60,14 +62,15 @@ def prove_staging(grant: store_pb2.UploadGrant) -> StagingArea | None:
         probe = Path(directory, f".{grant.proof_name}.{secrets.token_hex(8)}")
         descriptor = os.open(probe, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
         try:
-            mode = os.fstat(descriptor).st_mode
+            mode = stat.S_IMODE(os.fstat(descriptor).st_mode)
         finally:
             os.close(descriptor)
             probe.unlink()
         foreign = Path(directory).stat().st_uid != os.geteuid()
     except OSError:
         return None
-    return StagingArea(directory, open_to_group=foreign and mode & _GROUP_ACCESS != _GROUP_ACCESS)
+    closed = mode & _GROUP_ACCESS != _GROUP_ACCESS
+    return StagingArea(directory, made_mode=mode, open_to_group=foreign and closed)
 
 
 def stage_files(
@@ -94,8 +97,7 @@ def stage_files(
                 if result.mtime_ns != entry.mtime_ns:
                     return source_changed(entry.path)
                 checksum = result.checksum
-            if area.open_to_group:
-                _open_to_group(destination)
+            _set_mode(destination, entry.mode, area)
         except LibrarianError as error:
             return error
         except OSError as error:
@@ -119,12 +121,12 @@ def stage_tree(
         progress=tick,
         keep_complete=resume,
     )
+    for entry in source.tree.entries:
+        if entry.kind is not MemberKind.SYMLINK:
+            _set_mode(f"{destination}/{entry.path}", entry.mode, area)
     if area.open_to_group:
-        _open_to_group(os.fspath(destination))
-        for directory in source.tree.directories:
+        for directory in ("", *source.tree.directories):
             _open_to_group(f"{destination}/{directory}")
-        for entry in source.tree.files():
-            _open_to_group(f"{destination}/{entry.path}")
     return Staged(tree_digest(algorithm, members), source.size_bytes, len(members))
 
 
@@ -132,8 +134,14 @@ def thread_count() -> int:
     return min(MAX_THREADS, os.cpu_count() or 1)
 
 
+def _set_mode(path: str, mode: int, area: StagingArea) -> None:
+    """The store records the permissions it finds."""
+    wanted = mode & 0o777 | (_GROUP_ACCESS if area.open_to_group else 0)
+    if wanted != area.made_mode:
+        os.chmod(path, wanted)  # noqa: PTH101 - one for every file staged
+
+
 def _open_to_group(path: str) -> None:
-    mode = os.stat(path).st_mode & 0o7777  # noqa: PTH116 - one for every file staged
-    wanted = mode | (0o2070 if os.path.isdir(path) else _GROUP_ACCESS)  # noqa: PTH112
-    if wanted != mode:
-        os.chmod(path, wanted)  # noqa: PTH101
+    """A directory: the store must be able to take it away."""
+    mode = os.stat(path).st_mode & 0o7777  # noqa: PTH116
+    os.chmod(path, mode | 0o2070)  # noqa: PTH101, S103 - to the staging directory's own group

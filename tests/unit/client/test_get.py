@@ -117,6 +117,15 @@ async def test_a_file(
     assert listing(out) == ["single.bin"]
 
 
+async def test_an_empty_directory(client: Librarian, site: ClientSite, tmp_path: Path, out: Path) -> None:
+    (tmp_path / "void").mkdir()
+    site.state.keep("void", tmp_path / "void")
+    first = await client.get("void", out)
+    assert (out / "void").is_dir()
+    assert not first.already_there
+    assert (await client.get("void", out)).already_there
+
+
 async def test_members_by_glob(client: Librarian, book: catalog_pb2.Dataset, out: Path, way: str) -> None:
     await client.get("obs/book", out, members=["deep/*", "link"])
     assert everything(out) == [

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from librarian.journal import FORGET_SECONDS, Journal, journal_directory
+from librarian.journal import COMPACT_BYTES, FORGET_SECONDS, Journal, journal_directory
 
 JOB = ("grpc://here:1", "/data/book", "obs/book")
 
@@ -66,6 +66,19 @@ def test_a_line_cut_by_a_crash_is_passed_over(tmp_path: Path) -> None:
     with path.open("ab") as file:
         file.write(b'{"began": {"b"')
     assert Journal.open(JOB, directory=tmp_path).ingests == {"a": "1"}
+
+
+def test_a_long_run_does_not_grow_without_end(tmp_path: Path) -> None:
+    journal = Journal.open(JOB, directory=tmp_path)
+    journal.began({"open": "0"})
+    for batch in range(200):
+        names = {f"{'n' * 100}/{batch}/{number}": "i" * 36 for number in range(100)}
+        journal.began(names)
+        journal.ended(names)
+    [path] = files(tmp_path)
+    assert path.stat().st_size < 2 * COMPACT_BYTES
+    journal.close()
+    assert Journal.open(JOB, directory=tmp_path).ingests == {"open": "0"}
 
 
 def test_old_journals_are_swept(tmp_path: Path) -> None:

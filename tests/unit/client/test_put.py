@@ -11,6 +11,7 @@ import pytest
 from support.client_site import ClientSite
 
 from librarian import Librarian, Progress, PutItem, PutOutcome
+from librarian.api.store.v1 import store_pb2
 from librarian.api.transfer.v1 import transfer_pb2
 from librarian.checksums import checksum_of
 from librarian.errors import (
@@ -26,7 +27,7 @@ from librarian.errors import (
     Unreadable,
 )
 from librarian.hashing import hash_tree
-from librarian.ingest import reading
+from librarian.ingest import local, reading
 from librarian.manifests import tree_digest
 
 WAYS = ["file system", "data door", "gateway"]
@@ -47,6 +48,8 @@ def make_book(path: Path, rng: random.Random) -> Path:
     (path / "deep/er/small").write_bytes(b"small")
     (path / "deep/nothing").write_bytes(b"")
     (path / "link").symlink_to("deep/er/small")
+    (path / "deep/er/small").chmod(0o750)
+    (path / "empty").chmod(0o711)
     os.utime(path / "big.bin", ns=(1, 1_600_000_000_123_456_789))
     return path
 
@@ -62,7 +65,9 @@ async def test_a_directory_by_each_way(
     assert result.digest == tree_digest("sha256", members)
     assert result.member_count == len(members) == 5
     kept = site.state.kept / result.uid
-    assert hash_tree(kept, "sha256") is not None
+    if way == "file system":
+        assert (kept / "deep/er/small").stat().st_mode & 0o777 == 0o750
+        assert (kept / "empty").stat().st_mode & 0o777 == 0o711
     assert (kept / "big.bin").stat().st_mtime_ns == 1_600_000_000_123_456_789
     assert (kept / "link").readlink() == Path("deep/er/small")
     assert (kept / "empty").is_dir()
@@ -96,6 +101,24 @@ async def test_an_empty_directory_by_each_way(client: Librarian, tmp_path: Path,
     result = await client.put(tmp_path / "void", "void")
     assert result.digest == tree_digest("sha256", [])
     assert result.member_count == 0
+
+
+async def test_staging_of_another_user_is_opened_to_the_group(
+    client: Librarian, site: ClientSite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rng: random.Random
+) -> None:
+    proven = local.prove_staging
+
+    def foreign(grant: store_pb2.UploadGrant) -> local.StagingArea | None:
+        area = proven(grant)
+        return area and local.StagingArea(area.directory, area.made_mode, open_to_group=True)
+
+    monkeypatch.setattr("librarian.ingest.batch.prove_staging", foreign)
+    book = make_book(tmp_path / "book", rng)
+    result = await client.put(book, "book")
+    for path in (site.state.kept / result.uid).rglob("*"):
+        if not path.is_symlink():
+            wanted = 0o2070 if path.is_dir() else 0o060
+            assert path.stat().st_mode & wanted == wanted, path
 
 
 async def test_staging_that_is_not_the_stores_is_not_used(
