@@ -30,6 +30,10 @@ class DatabaseRefused(Refused):
     default_remedy = "see that LIBRARIAN_DATABASE_DSN names a PostgreSQL that runs and lets this user in"
 
 
+class OtherDatabase(Conflict):
+    reason = "OTHER_DATABASE"
+
+
 class RunDirectoryTaken(Refused):
     reason = "RUN_DIRECTORY_TAKEN"
 

@@ -25,7 +25,8 @@ from standalone.postgres_binaries import choose_launcher, find_binaries
 SUPERUSER = "librarian"
 # Five services with two pools each, the tests' own connections, and room for a person with psql.
 MAX_CONNECTIONS = 200
-START_SECONDS = 60.0
+# After a crash it reads its log again first, which on a slow disk takes its time.
+START_SECONDS = 600.0
 STOP_SECONDS = 60.0
 _POLL_SECONDS = 0.01
 _READY_LINE = 7

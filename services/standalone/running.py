@@ -30,6 +30,7 @@ _IMPATIENT = RestartPolicy(ceiling_seconds=0.1)
 _TICK_SECONDS = 1.0
 _ROTATE_SECONDS = 30.0
 _POLL_SECONDS = 0.02
+_PATIENCE_SECONDS = 10.0
 
 
 class Running:
@@ -102,23 +103,39 @@ class Running:
             os.write(self._options.control, json.dumps(told).encode() + b"\n")
 
     async def _look_after_postgres_and_logs(self) -> None:
-        rotate_at = time.monotonic()
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._rotate_logs())
+            if self._postgres is not None:
+                group.create_task(self._keep_postgres(self._postgres))
+
+    async def _rotate_logs(self) -> None:
+        while True:
+            try:
+                await asyncio.to_thread(rotate, self._home.logs)
+            except OSError as error:
+                console.say(f"the logs could not be rotated: {error}")
+            await asyncio.sleep(_ROTATE_SECONDS)
+
+    async def _keep_postgres(self, postgres: EmbeddedPostgres) -> None:
+        """Starts it again whenever it has ended, for as long as it takes: a full disk may be emptied."""
         failures = 0
         started = time.monotonic()
         while True:
             await asyncio.sleep(_TICK_SECONDS)
-            if time.monotonic() >= rotate_at:
-                await asyncio.to_thread(rotate, self._home.logs)
-                rotate_at = time.monotonic() + _ROTATE_SECONDS
-            if self._postgres is not None and not self._postgres.running():
-                failures = self._policy.failures_after(failures, ran_seconds=time.monotonic() - started)
-                console.say(
-                    f"PostgreSQL has ended; starting it again in {self._policy.delay(failures):.1f} s"
-                )
-                await asyncio.sleep(self._policy.delay(failures))
-                started = time.monotonic()
-                self._postgres.launch()
-                await _until_ready(self._postgres)
+            if postgres.running():
+                continue
+            failures = self._policy.failures_after(failures, ran_seconds=time.monotonic() - started)
+            delay = self._policy.delay(failures)
+            console.say(f"PostgreSQL has ended; starting it again in {delay:.1f} s")
+            await asyncio.sleep(delay)
+            started = time.monotonic()
+            try:
+                # Here, in the main thread: it is told to stop when the thread that started it ends.
+                postgres.launch()
+                await _until_ready(postgres)
+            except (PostgresFailed, OSError) as error:
+                console.say(str(error))
+            else:
                 console.say(f"PostgreSQL is back after {time.monotonic() - started:.1f} s")
 
     def _listen_to_signals(self, supervisor: Supervisor) -> None:
@@ -151,9 +168,14 @@ class Running:
 
 
 async def _until_ready(postgres: EmbeddedPostgres) -> None:
-    try:
-        async with asyncio.timeout(START_SECONDS):
-            while not postgres.ready():  # noqa: ASYNC110 it tells by a file, there is no event
-                await asyncio.sleep(_POLL_SECONDS)
-    except TimeoutError as error:
-        raise PostgresFailed(f"PostgreSQL is not ready after {START_SECONDS:.0f} s") from error
+    """PostgresFailed when it has ended, or takes too long."""
+    began = time.monotonic()
+    told = False
+    while not postgres.ready():
+        waited = time.monotonic() - began
+        if waited > START_SECONDS:
+            raise PostgresFailed(f"PostgreSQL is not ready after {START_SECONDS:.0f} s")
+        if waited > _PATIENCE_SECONDS and not told:
+            console.say("PostgreSQL is still starting; after a crash it has its log to read again")
+            told = True
+        await asyncio.sleep(_POLL_SECONDS)

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from standalone.errors import OtherDatabase
 from standalone.forkserver import Program, fork_server
 from standalone.home import Home
 from standalone.postgres import EmbeddedPostgres, PostgresOptions
@@ -50,6 +51,7 @@ def run_site(options: Options) -> int:
     name = site_name(home, options.name)
     places = choose_places(home, port=options.port)
     home.tell_holder(places.address)
+    check_database(home, options.database_dsn)
     postgres = None if options.database_dsn else embedded(home, durable=not options.throwaway)
     try:
         if postgres is not None:
@@ -64,6 +66,20 @@ def run_site(options: Options) -> int:
     finally:
         if postgres is not None:
             postgres.stop()
+
+
+def check_database(home: Home, dsn: str) -> None:
+    """OtherDatabase where this site's data is elsewhere than asked for: it would look empty."""
+    if dsn and home.postgres.exists():
+        raise OtherDatabase(
+            f"this site keeps its data in its own PostgreSQL, {home.postgres}",
+            remedy="unset LIBRARIAN_DATABASE_DSN, or give another --home",
+        )
+    if not dsn and not home.postgres.exists() and home.context_file.exists():
+        raise OtherDatabase(
+            "this site keeps its data in a PostgreSQL of yours, and none is named",
+            remedy="set LIBRARIAN_DATABASE_DSN as at its first start",
+        )
 
 
 def embedded(home: Home, *, durable: bool) -> EmbeddedPostgres:

@@ -6,6 +6,7 @@ Says "ready" and what the supervisor says on stdout; stops on SIGTERM; SIGINT tw
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import socket
 import sys
@@ -28,11 +29,13 @@ def say(text: str) -> None:
 
 async def answers(path: Path) -> bool:
     try:
-        _, writer = await asyncio.open_unix_connection(str(path))
-    except OSError:
+        reader, writer = await asyncio.open_unix_connection(str(path))
+        async with asyncio.timeout(0.2):
+            answer = await reader.read(2)
+    except (OSError, TimeoutError):
         return False
     writer.close()
-    return True
+    return answer == b"ok"
 
 
 async def run(control: socket.socket, directory: Path) -> None:
@@ -45,6 +48,7 @@ async def run(control: socket.socket, directory: Path) -> None:
     supervisor = Supervisor(watched, children, say=say)
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
+    asyncio.get_running_loop().add_signal_handler(signal.SIGINT, supervisor.hurry)
     lost = asyncio.create_task(children.lost())
     try:
         await supervisor.start()
@@ -64,7 +68,9 @@ async def run(control: socket.socket, directory: Path) -> None:
 
 def main() -> None:
     directory = Path(sys.argv[1])
-    supervisor_module.STOP_SECONDS = 1.0
+    supervisor_module.STOP_SECONDS = float(os.environ.get("STOP_SECONDS", "1"))
+    supervisor_module.CHECK_SECONDS = 0.2
+    supervisor_module.SILENT_CHECKS = 3
     programs = [
         Program(
             name,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 import stat
@@ -17,7 +18,9 @@ import pytest
 from support.eventually import eventually_blocking
 from support.postgres import run_blocking
 
-from standalone.postgres import EmbeddedPostgres, PostgresFailed, PostgresOptions, stop_leftover
+from standalone import postgres_binaries
+from standalone.errors import PostgresFailed, PostgresNeedsUser
+from standalone.postgres import EmbeddedPostgres, PostgresOptions, stop_leftover
 from standalone.postgres_binaries import Launcher, find_binaries
 
 
@@ -158,6 +161,46 @@ def test_one_left_over_is_stopped_by_the_next_start(home: Path) -> None:
         assert fetch(server.dsn(), "SELECT 1") == 1
     finally:
         server.stop()
+
+
+@pytest.mark.skipif(os.geteuid() != 0 or shutil.which("setpriv") is None, reason="root's, by setpriv")
+def test_where_user_namespaces_are_refused(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in many containers: another user then, who needs no directory of ours to be opened for it."""
+    works = postgres_binaries._works
+    monkeypatch.setattr(postgres_binaries, "_works", lambda prefix: prefix[0] != "unshare" and works(prefix))
+    server = EmbeddedPostgres(options(home))
+    server.start()
+    try:
+        assert psutil.Process(server.pid).uids().effective == postgres_binaries.NOBODY
+        assert fetch(server.dsn(), "SELECT 1") == 1
+    finally:
+        server.stop()
+    assert stat.S_IMODE(home.stat().st_mode) == 0o700
+    # Where they are allowed again, its files are ours again.
+    monkeypatch.undo()
+    server = EmbeddedPostgres(options(home))
+    server.start()
+    server.stop()
+    assert (home / "pg" / "PG_VERSION").stat().st_uid == 0
+
+
+def test_root_without_any_way_is_told_what_to_do(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(postgres_binaries, "_works", lambda _: False)
+    monkeypatch.setattr("os.geteuid", lambda: 0)
+    with pytest.raises(PostgresNeedsUser) as told:
+        EmbeddedPostgres(options(home))
+    assert "LIBRARIAN_DATABASE_DSN" in told.value.remedy
+
+
+def test_what_a_server_killed_with_its_whole_machine_left(home: Path) -> None:
+    """Its pid and socket files name a process that seems to be alive: the number is another's by now."""
+    lines = [str(os.getppid()), str(home / "pg"), "1", "5432", str(home), "", "1 1", "ready"]
+    (home / "pg" / "postmaster.pid").write_text("\n".join(lines))
+    (home / ".s.PGSQL.5432.lock").write_text("\n".join(lines))
+    (home / ".s.PGSQL.5432").touch()
+    server = EmbeddedPostgres(options(home))
+    server.start()
+    server.stop()
 
 
 def test_the_log_tells_why_it_did_not_start(home: Path) -> None:

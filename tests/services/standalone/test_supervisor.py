@@ -113,6 +113,26 @@ def test_one_that_will_not_stop_is_killed(directory: Path) -> None:
     assert stopped_in_order(directory) == ["cellar"]
 
 
+def test_one_that_hangs_is_killed_and_started_again(site: FakeSite) -> None:
+    door, _ = site.pids()
+    os.kill(door, signal.SIGSTOP)
+    assert site.line() == "door has not answered for 1 s; killing it"
+    assert site.line().startswith("door was killed by signal 9; starting it again")
+    assert site.line().startswith("door is back")
+
+
+def test_who_is_in_a_hurry_does_not_wait(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STOP_SECONDS", "60")
+    (directory / "door.deaf").touch()
+    site = FakeSite(directory)
+    door, _ = site.pids()
+    site.process.send_signal(signal.SIGTERM)
+    site.process.send_signal(signal.SIGINT)
+    out, _ = site.process.communicate(timeout=20)
+    assert out.splitlines()[-1] == "stopped"
+    assert gone(door)
+
+
 def test_nothing_is_left_when_the_supervisor_is_killed(site: FakeSite) -> None:
     pids = site.pids()
     site.process.kill()

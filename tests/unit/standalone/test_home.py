@@ -13,8 +13,9 @@ import pytest
 from support.eventually import eventually_blocking
 
 from librarian.errors import AlreadyRunning
-from standalone.errors import PortTaken, RunDirectoryTaken, SiteHasName
+from standalone.errors import OtherDatabase, PortTaken, RunDirectoryTaken, SiteHasName
 from standalone.home import LONGEST_RUN_PATH, Home
+from standalone.site import check_database
 from standalone.site_files import choose_places, read_site_file, site_name, write_settings
 
 
@@ -133,6 +134,20 @@ def test_a_taken_port_is_refused_when_asked_for_and_avoided_otherwise(home: Home
         home.context_file.write_text(json.dumps({"address": f"grpc://127.0.0.1:{port}"}))
         assert choose_places(home, port=None).gateway_port != port
     assert choose_places(home, port=None).gateway_port == port
+
+
+def test_a_site_is_not_started_on_another_database(home: Home) -> None:
+    """It would look empty, and its store would seem to be a stranger's."""
+    check_database(home, "")
+    check_database(home, "postgresql://elsewhere/x")
+    home.context_file.write_text("{}")
+    check_database(home, "postgresql://elsewhere/x")
+    with pytest.raises(OtherDatabase):
+        check_database(home, "")
+    home.postgres.mkdir()
+    check_database(home, "")
+    with pytest.raises(OtherDatabase):
+        check_database(home, "postgresql://elsewhere/x")
 
 
 def test_each_service_has_its_own_login_alone(home: Home) -> None:
