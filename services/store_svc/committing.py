@@ -130,7 +130,6 @@ class Committer:
             active = await self._active(store, uploads, idle_seconds)
             errors |= active
             uploads = [upload for upload in uploads if upload.upload_id not in active]
-        await self._open_uploads.close([upload.upload_id for upload in uploads])
         await self._give_up(store, [upload.upload_id for upload in uploads], expired=idle_seconds > 0)
         return errors
 
@@ -156,12 +155,12 @@ class Committer:
             self._verified_bytes.pop(upload_id, None)
 
     async def _seal_and_run(self, store: Store, claims: Mapping[str, Claims]) -> None:
-        await self._open_uploads.close(claims)
         self._kit.faults.hit("commit.before_sealed")
         async with self._kit.database.transaction() as connection:
             await queries.seal(connection, store.name, claims, self._kit.clock.now())
             self._kit.faults.hit("commit.in_sealed")
         self._kit.faults.hit("commit.after_sealed")
+        await self._open_uploads.close(claims)
         await self._work(store, list(claims))
 
     async def _run(self, store: Store, upload_ids: Sequence[str]) -> None:
@@ -223,6 +222,7 @@ class Committer:
                     inodes=-sum(row.inode_count for row in gone),
                 )
             self._kit.faults.hit("abort.after_commit")
+            await self._open_uploads.close(upload_ids)
             for upload_id in upload_ids:
                 self._troubles.pop(upload_id, None)
             async with self._kit.open_root(store) as root:

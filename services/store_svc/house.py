@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from store_svc.committing import Committer
 from store_svc.kit import Kit
 from store_svc.queries import tickets as queries
+from store_svc.records import Store
 from store_svc.streams import Cuts, OpenUploads
 
 
@@ -30,8 +31,8 @@ class House:
         self.kit.tickets.revoke(token_ids)
         self.cuts.cut(token_ids)
 
-    def store_changed(self, name: str, *, enabled: bool) -> None:
-        """What is remembered of its options is read again; turned off, it is let go of."""
-        self.open_uploads.forget_store(name)
-        if not enabled:
-            self.kit.roots.release(name)
+    def store_changed(self, store: Store) -> None:
+        """One that was turned off is let go of, so that its file system can be unmounted."""
+        self.open_uploads.store_changed(store)
+        if not store.enabled:
+            self.kit.roots.release(store.name)

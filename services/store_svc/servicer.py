@@ -54,7 +54,7 @@ class StoreServicer(StoreServiceServicer):
             return _named(pb.AddStoreResponse, await stores.add_store(self._kit, connection, wanted))
 
         answer = await self._once("AddStore", request, pb.AddStoreResponse, act)
-        answer.store.CopyFrom(await self._store(answer.store.name))
+        answer.store.CopyFrom(to.store_to_proto(await stores.get_store(self._kit, answer.store.name)))
         return answer
 
     async def UpdateStore(self, request: pb.UpdateStoreRequest, context: _Call) -> pb.UpdateStoreResponse:
@@ -65,8 +65,9 @@ class StoreServicer(StoreServiceServicer):
             return _named(pb.UpdateStoreResponse, await stores.update_store(connection, name, changes))
 
         answer = await self._once("UpdateStore", request, pb.UpdateStoreResponse, act)
-        answer.store.CopyFrom(await self._store(name))
-        self._house.store_changed(name, enabled=answer.store.enabled)
+        usage = await stores.get_store(self._kit, name)
+        self._house.store_changed(usage.store)
+        answer.store.CopyFrom(to.store_to_proto(usage))
         return answer
 
     async def BeginUploads(self, request: pb.BeginUploadsRequest, context: _Call) -> pb.BeginUploadsResponse:
@@ -197,9 +198,6 @@ class StoreServicer(StoreServiceServicer):
         if caller.role is not Role.SERVICE and caller.token_id != ticket.token_id:
             raise TicketInvalid("the ticket was issued to another token")
         return ticket
-
-    async def _store(self, name: str) -> Any:
-        return to.store_to_proto(await stores.get_store(self._kit, name))
 
     async def _once(
         self,

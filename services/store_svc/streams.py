@@ -73,6 +73,8 @@ class OpenUploads:
     def __init__(self, kit: Kit) -> None:
         self._kit = kit
         self._open: dict[str, OpenUpload] = {}
+        # What is read from the database is entered before anybody closes it, or read after.
+        self._changing = asyncio.Lock()
 
     def find(self, upload_id: str, area: str) -> OpenUpload | None:
         found = self._open.get(upload_id)
@@ -84,18 +86,17 @@ class OpenUploads:
         return 0.0 if found is None else found.last_news
 
     async def load(self, upload_id: str, area: str) -> OpenUpload:
-        """All of the area, at one go. Raises UploadNotFound, UploadClosed, StoreDisabled, StoreIdentity."""
-        async with self._kit.database.transaction() as connection:
-            uploads = await queries.open_uploads_of(connection, area)
-            stores = {store.name: store for store in await store_queries.list_stores(connection)}
-        new = [upload for upload in uploads if upload.upload_id not in self._open]
-        for target in await self._kit.threads.io(_remember, self._kit, new, stores):
-            self._open.setdefault(target.upload.upload_id, target)
+        """All of the area, at one go. Raises UploadNotFound, UploadClosed, StoreIdentity."""
+        async with self._changing:
+            async with self._kit.database.transaction() as connection:
+                uploads = await queries.open_uploads_of(connection, area)
+                stores = {store.name: store for store in await store_queries.list_stores(connection)}
+            new = [upload for upload in uploads if upload.upload_id not in self._open]
+            for target in await self._kit.threads.io(_remember, self._kit, new, stores):
+                self._open[target.upload.upload_id] = target
         found = self.find(upload_id, area)
         if found is None:
             raise await self._why_not(upload_id, area)
-        if not found.store.enabled:
-            raise StoreDisabled(f"store {found.store.name} is turned off", store=found.store.name)
         return found
 
     async def _why_not(self, upload_id: str, area: str) -> Exception:
@@ -104,16 +105,18 @@ class OpenUploads:
         return closed(upload_id)
 
     async def close(self, upload_ids: Collection[str]) -> None:
-        """No more bytes come to these, and none are under way when this returns."""
-        targets = [self._open.pop(upload_id) for upload_id in upload_ids if upload_id in self._open]
+        """For uploads whose row says already that they are not open: no more bytes come to them, and none
+        are under way when this returns.
+        """
+        async with self._changing:
+            targets = [self._open.pop(upload_id) for upload_id in upload_ids if upload_id in self._open]
         if targets:
             await self._kit.threads.io(_close_all, targets)
 
-    def forget_store(self, name: str) -> None:
-        """Its options have changed: what is remembered is read again."""
-        for upload_id in [key for key, target in self._open.items() if target.store.name == name]:
-            self._open[upload_id].closed = True
-            del self._open[upload_id]
+    def store_changed(self, store: Store) -> None:
+        for target in self._open.values():
+            if target.store.name == store.name:
+                target.store = store
 
 
 def _remember(kit: Kit, uploads: Sequence[Upload], stores: dict[str, Store]) -> list[OpenUpload]:
@@ -156,6 +159,8 @@ async def write_upload(
             target = open_uploads.find(chunk.upload_id, ticket.about)
             if target is None:
                 target = await open_uploads.load(chunk.upload_id, ticket.about)
+            if not target.store.enabled:
+                raise StoreDisabled(f"store {target.store.name} is turned off", store=target.store.name)
             pending.append((target, chunk))
             pending_bytes += len(chunk.data)
             full = pending_bytes >= _HANDED_BYTES or len(pending) >= _HANDED_CHUNKS

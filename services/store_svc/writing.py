@@ -5,6 +5,7 @@ A file is marked incomplete in its mode until its last chunk has come, so that G
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections import OrderedDict
@@ -15,7 +16,14 @@ from threading import Lock
 from typing import Final
 
 from librarian import kernel
-from librarian.errors import OffsetMismatch, PathTaken, UploadTooLarge
+from librarian.errors import (
+    InvalidInput,
+    LibrarianError,
+    OffsetMismatch,
+    PathTaken,
+    Unavailable,
+    UploadTooLarge,
+)
 from librarian.fileerrors import is_full, no_room
 from librarian.manifests import MemberKind
 from librarian.names import printable
@@ -37,6 +45,7 @@ from store_svc.taking import INCOMPLETE
 
 _KEPT_OPEN: Final = 8
 _WRITEBACK_BYTES: Final = 16 << 20
+_IN_THE_WAY: Final = {errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.EEXIST, errno.ENOTEMPTY}
 _DEFAULT_MODE: Final = 0o644
 _APPEND: Final = os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 
@@ -106,9 +115,7 @@ class WriteSession:
                 try:
                     self._write(target, chunk)
                 except OSError as error:
-                    if is_full(error):
-                        raise no_room(error, target.upload.name) from error
-                    raise
+                    raise _told(error, target, chunk) from error
 
     def drop(self, upload_id: str) -> None:
         """Closes the files of one upload."""
@@ -264,3 +271,20 @@ def _mismatch(chunk: Chunk, persisted: int) -> OffsetMismatch:
         path=shown,
         persisted_bytes=persisted,
     )
+
+
+def _told(error: OSError, target: OpenUpload, chunk: Chunk) -> LibrarianError:
+    shown = printable(chunk.path or target.upload.name)
+    if is_full(error):
+        return no_room(error, target.upload.name)
+    if error.errno == errno.EFBIG:
+        return UploadTooLarge(
+            f"{shown!r} is larger than store {target.store.name} can have files", path=shown
+        )
+    if error.errno in _IN_THE_WAY:
+        return InvalidInput(
+            f"{shown!r} cannot be staged: another entry stands where it, or a folder of its, has to be",
+            remedy="begin again with a new upload",
+            path=shown,
+        )
+    return Unavailable(f"{shown!r} could not be written: {error.strerror or error}", path=shown)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import hashlib
+import os
 import uuid
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import grpc
 import pytest
@@ -25,7 +28,9 @@ from librarian.errors import (
     ReplicaNotFound,
     RequestIdReused,
     RoleMayNot,
+    StoreDisabled,
     StoreExists,
+    StoreFull,
     StoreRootTaken,
     TicketInvalid,
     TokenRevoked,
@@ -35,6 +40,7 @@ from librarian.errors import (
     UploadTooLarge,
 )
 from librarian.rpc import error_from_rpc
+from store_svc import writing
 from svckit.auth import Role
 
 BIG = bytes(range(256)) * 16_000
@@ -304,3 +310,63 @@ async def test_batches_are_bounded(site: Served) -> None:
         await site.begin(*(a_spec(f"n{n}", 1) for n in range(501)))
     with pytest.raises(InvalidInput):
         await site.store.ConfirmUploads(pb.ConfirmUploadsRequest(store="main"))
+
+
+async def test_planted_links_lead_nowhere(site: Served) -> None:
+    """A client that may write to staging itself cannot make the service write elsewhere."""
+    spec = a_spec("planted", 100, common.DATASET_KIND_DIRECTORY)
+    grant = (await site.begin(spec)).grant
+    outside = site.directory / "outside"
+    outside.mkdir()
+    victim = outside / "victim"
+    victim.write_bytes(b"victim")
+    place = Path(grant.staging_path) / spec.upload_id
+    place.mkdir()
+    (place / "folder").symlink_to(outside)
+    (place / "file").symlink_to(victim)
+    (place / "hard").hardlink_to(victim)
+    with pytest.raises(InvalidInput):
+        await site.write(grant.ticket, list(chunks(spec.upload_id, b"data", "folder/new")))
+    (late,) = chunks(spec.upload_id, b"data", "hard")
+    late.offset = 6
+    with pytest.raises(OffsetMismatch):
+        await site.write(grant.ticket, [late])
+    await site.write(
+        grant.ticket, [*chunks(spec.upload_id, b"data", "file"), *chunks(spec.upload_id, b"data", "hard")]
+    )
+    assert sorted(path.name for path in outside.iterdir()) == ["victim"]
+    assert victim.read_bytes() == b"victim"
+
+
+async def test_full_in_the_middle_of_a_stream(site: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    spec = a_spec("full", len(BIG))
+    ticket = (await site.begin(spec)).grant.ticket
+    whole = writing.write_all
+
+    def full(fd: int, data: bytes, offset: int) -> int:
+        if offset >= 1 << 20:
+            raise OSError(errno.EDQUOT, os.strerror(errno.EDQUOT))
+        return whole(fd, data, offset)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(writing, "write_all", full)
+        with pytest.raises(StoreFull):
+            await site.write(ticket, list(chunks(spec.upload_id, BIG)))
+    (file,) = await site.files(ticket, spec.upload_id)
+    assert file.persisted_bytes == 1 << 20
+    await site.write(ticket, list(chunks(spec.upload_id, BIG, start=1 << 20)))
+    (status,) = await site.commit(an_item(spec, BIG))
+    assert status.state == pb.UPLOAD_STATE_COMMITTED
+
+
+async def test_turned_off_in_the_middle_of_a_stream(site: Served) -> None:
+    spec = a_spec("off", 100)
+    ticket = (await site.begin(spec)).grant.ticket
+    (first,) = chunks(spec.upload_id, b"x")
+    first.last = False
+    await site.write(ticket, [first])
+    request = pb.UpdateStoreRequest(request_id=request_id(), store=pb.Store(name="main"))
+    request.update_mask.paths.append("enabled")
+    await site.store.UpdateStore(request)
+    with pytest.raises(StoreDisabled):
+        await site.write(ticket, list(chunks(spec.upload_id, b"x")))

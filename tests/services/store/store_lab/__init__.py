@@ -72,7 +72,7 @@ class Lab:
     async def set(self, name: str = "main", **changes: object) -> None:
         async with self.kit.database.transaction() as connection:
             changed = await stores.update_store(connection, name, changes)
-        self.house.store_changed(name, enabled=changed.enabled)
+        self.house.store_changed(changed)
 
     async def begin(
         self, *specs: UploadSpec, store: str = "main", subject: str = "alice", token_id: str = "t1"
