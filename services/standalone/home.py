@@ -85,6 +85,13 @@ class Home:
         os.ftruncate(self._lock, 0)
         os.pwrite(self._lock, json.dumps({"pid": str(os.getpid()), "address": address}).encode(), 0)
 
+    def tidy(self) -> None:
+        """Leaves nothing outside of the home; after every process has ended."""
+        link = self.root / "run"
+        if link.is_symlink():
+            shutil.rmtree(self.run)
+            link.unlink()
+
     def _make_run_directory(self) -> Path:
         wanted = self.root / "run"
         if len(os.fsencode(wanted)) <= LONGEST_RUN_PATH and not wanted.is_symlink():

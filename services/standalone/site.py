@@ -66,6 +66,7 @@ def run_site(options: Options) -> int:
     finally:
         if postgres is not None:
             postgres.stop()
+        home.tidy()
 
 
 def check_database(home: Home, dsn: str) -> None:
