@@ -124,11 +124,9 @@ def is_complete_copy(path: str, entry: TreeEntry) -> bool:
 
 def _make_layout(tree: Tree, target: str) -> None:
     try:
-        for directory in ("", *tree.directories):
-            try:
-                os.mkdir(os.path.join(target, directory))  # noqa: PTH102, PTH118 - text paths: there are many
-            except FileExistsError:
-                continue
+        _make_directory(target)
+        for directory in tree.directories:
+            _make_directory(f"{target}/{directory}")
         for entry in tree.entries:
             if entry.kind is MemberKind.SYMLINK:
                 link = f"{target}/{entry.path}"
@@ -138,6 +136,16 @@ def _make_layout(tree: Tree, target: str) -> None:
         if is_full(error):
             raise no_room(error, target) from error
         raise
+
+
+def _make_directory(path: str) -> None:
+    """A real one: a link that leads elsewhere, and whatever an earlier try left there, has to go."""
+    try:
+        os.mkdir(path)  # noqa: PTH102 - text paths: there are many
+    except FileExistsError:
+        if not stat.S_ISDIR(os.lstat(path).st_mode):
+            os.unlink(path)  # noqa: PTH108 - as above
+            os.mkdir(path)  # noqa: PTH102 - as above
 
 
 class _Copy:
@@ -245,7 +253,7 @@ def _source(name: str) -> Iterator[tuple[int, os.stat_result]]:
 
 @contextmanager
 def _destination(name: str, source: os.stat_result) -> Iterator[int]:
-    flags = os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
     try:
         fd = os.open(name, flags, _FILE_MODE)
         try:

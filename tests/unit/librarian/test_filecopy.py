@@ -168,6 +168,23 @@ def test_an_interrupted_tree_is_done_again(tmp_path: Path) -> None:
     assert [m.checksum for m in hash_tree(tmp_path / "b", "sha256")] == [m.checksum for m in first]
 
 
+def test_a_link_in_the_place_of_a_directory_is_not_followed(tmp_path: Path) -> None:
+    make_tree(tmp_path / "a")
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b" / "d").symlink_to(tmp_path / "elsewhere")
+    copy_tree(walk_tree(tmp_path / "a"), tmp_path / "b", "sha256")
+    assert list((tmp_path / "elsewhere").iterdir()) == []
+    assert (tmp_path / "b" / "d" / "middle").stat().st_size == MIDDLE
+
+
+def test_a_fifo_in_the_place_of_a_file_does_not_block(tmp_path: Path) -> None:
+    write(tmp_path / "a", SMALL)
+    os.mkfifo(tmp_path / "b")
+    with pytest.raises(OSError, match="No such device"):
+        copy_and_hash(tmp_path / "a", tmp_path / "b", "sha256")
+
+
 def test_complete_copies_are_kept_where_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     make_tree(tmp_path / "a")
     tree = walk_tree(tmp_path / "a")
