@@ -7,6 +7,7 @@ on wherever the first one stopped.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable
 from typing import Any
 
@@ -41,7 +42,10 @@ async def begin_ingests(
     verdicts, ingests = await _write_down(context, caller, request, specs)
     context.faults.hit("begin.written")
     unplaced = {index: ingest for index, ingest in ingests.items() if not ingest.store}
-    refused = await _ask_catalog(context, unplaced, verdicts) if unplaced else []
+    refused: list[tuple[str, str]] = []
+    if unplaced:
+        # The stores are asked meanwhile: what they say is kept for a moment.
+        refused, _ = await asyncio.gather(_ask_catalog(context, unplaced, verdicts), context.stores.listing())
     context.faults.hit("begin.names_asked")
     opening = Opening(context, caller, only=request.store)
     await opening.run({index: ingest for index, ingest in ingests.items() if index not in verdicts})
@@ -177,8 +181,10 @@ def _cannot_go_on(ingest: Ingest | None, uid: str, spec: Spec, caller: Caller) -
     return None
 
 
-async def _ask_catalog(context: Context, ingests: dict[int, Ingest], verdicts: Verdicts) -> list[str]:
-    """Puts verdicts on names that are taken; answers the ids of those ingests."""
+async def _ask_catalog(
+    context: Context, ingests: dict[int, Ingest], verdicts: Verdicts
+) -> list[tuple[str, str]]:
+    """Puts verdicts on names that are taken; answers those ingests, to be discarded."""
     indices = list(ingests)
     response = await context.catalog.ReserveNames(
         catalog_pb2.ReserveNamesRequest(
@@ -190,7 +196,7 @@ async def _ask_catalog(context: Context, ingests: dict[int, Ingest], verdicts: V
     refused = []
     for told in response.verdicts:
         index = indices[told.index]
-        refused.append(ingests[index].ingest_id)
+        refused.append((ingests[index].ingest_id, ""))
         if told.HasField("error"):
             verdicts[index] = refusal(error_of(told.error))
         else:

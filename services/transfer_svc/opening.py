@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from librarian.api.store.v1 import store_pb2
 from librarian.api.transfer.v1 import transfer_pb2 as pb
-from librarian.errors import LibrarianError
+from librarian.errors import IngestClosed, LibrarianError
 from librarian.manifests import DatasetKind
 from librarian.messages import error_of, item_error
 from svckit.auth import Caller
 from transfer_svc import queries
 from transfer_svc.context import Context
+from transfer_svc.lifecycle import IngestState
 from transfer_svc.messages import upload_spec
 from transfer_svc.outcomes import another_store_may
 from transfer_svc.planning import Plan, Wanted, place
@@ -34,8 +35,8 @@ class _Group:
 
 
 class Opening:
-    """Of one request. After `run`, each ingest has a verdict; `refused` names those nothing is left of,
-    and `errors` has the error of each item that was not opened.
+    """Of one request. After `run`, each ingest has a verdict; `refused` has those nothing is left of (id,
+    the store that refused it last or ""), and `errors` the error of each item that was not opened.
     """
 
     def __init__(self, context: Context, caller: Caller, *, only: str) -> None:
@@ -43,14 +44,16 @@ class Opening:
         self._caller = caller
         self._only = only
         self._ingests: Mapping[int, Ingest] = {}
+        self._store_of: dict[int, str] = {}
         self._refused_by: dict[int, dict[str, LibrarianError]] = {}
         self.verdicts: dict[int, pb.BeginIngestVerdict] = {}
         self.grants: list[store_pb2.UploadGrant] = []
-        self.refused: list[str] = []
+        self.refused: list[tuple[str, str]] = []
         self.errors: list[LibrarianError] = []
 
     async def run(self, ingests: Mapping[int, Ingest]) -> None:
         self._ingests = ingests
+        self._store_of = {index: ingest.store for index, ingest in ingests.items()}
         groups = await self._resumed()
         todo = [index for index, ingest in ingests.items() if not ingest.store]
         while todo or groups:
@@ -63,19 +66,23 @@ class Opening:
 
     async def _resumed(self) -> list[_Group]:
         """Groups of the ingests that have a store already; their expiry is put off."""
-        sharing: dict[tuple[str, str, str], list[int]] = {}
-        for index, ingest in self._ingests.items():
-            if ingest.store:
-                key = (ingest.store, ingest.staging_group, ingest.uploader)
-                sharing.setdefault(key, []).append(index)
-        if sharing:
+        placed = {index: ingest for index, ingest in self._ingests.items() if ingest.store}
+        if placed:
             now = self._context.clock.now()
-            ids = [self._ingests[index].ingest_id for indices in sharing.values() for index in indices]
+            ids = [ingest.ingest_id for ingest in placed.values()]
             async with self._context.database.hot() as connection:
                 await queries.prolong_ingests(
                     connection, ids, now=now, expire_time=now + self._context.lifetime
                 )
             self._context.faults.hit("begin.prolonged")
+        return self._as_placed(placed)
+
+    def _as_placed(self, placed: Mapping[int, Ingest]) -> list[_Group]:
+        sharing: dict[tuple[str, str, str], list[int]] = {}
+        for index, ingest in placed.items():
+            self._store_of[index] = ingest.store
+            key = (ingest.store, ingest.staging_group, ingest.uploader)
+            sharing.setdefault(key, []).append(index)
         return [_Group(*key, indices, resumed=True) for key, indices in sharing.items()]
 
     async def _place(self, todo: Sequence[int]) -> list[_Group]:
@@ -85,19 +92,41 @@ class Opening:
             # What the last store said is nearer to the truth than our own arithmetic.
             said = list(self._refused_by.get(index, {}).values())
             self._refuse(index, said[-1] if said else error)
-        new_uid = self._context.ids.new_uid
-        subject = self._caller.subject
-        groups = [
-            _Group(store, new_uid(), subject, indices, resumed=False)
+        if not plan.by_store:
+            return []
+        names = {store: self._context.ids.new_uid() for store in plan.by_store}
+        places = [
+            (self._ingests[index].ingest_id, self._store_of[index], store, names[store])
             for store, indices in plan.by_store.items()
+            for index in indices
         ]
-        if groups:
-            placed = [(self._ingests[i].ingest_id, g.store, g.name) for g in groups for i in g.indices]
-            ids, stores, names = zip(*placed, strict=True)
-            async with self._context.database.hot() as connection:
-                await queries.place_ingests(connection, ids, stores, names)
-            self._context.faults.hit("begin.placed")
-        return groups
+        async with self._context.database.hot() as connection:
+            ours = await queries.place_ingests(connection, places)
+            others = [uid for uid, *_ in places if uid not in ours]
+            found = await queries.fetch_ingests(connection, others) if others else {}
+        self._context.faults.hit("begin.placed")
+        groups = []
+        for store, indices in plan.by_store.items():
+            mine = [index for index in indices if self._ingests[index].ingest_id in ours]
+            self._store_of |= dict.fromkeys(mine, store)
+            if mine:
+                groups.append(_Group(store, names[store], self._caller.subject, mine, resumed=False))
+        return groups + self._placed_by_another(found, plan, ours)
+
+    def _placed_by_another(
+        self, found: Mapping[str, Ingest], plan: Plan, ours: Collection[str]
+    ) -> list[_Group]:
+        """The same request is under way twice: both go on with the store that was written down first."""
+        elsewhere: dict[int, Ingest] = {}
+        for index in (index for indices in plan.by_store.values() for index in indices):
+            uid = self._ingests[index].ingest_id
+            if uid in found and found[uid].state == IngestState.OPEN:
+                elsewhere[index] = found[uid]
+            elif uid not in ours:
+                closed = IngestClosed(f"ingest {uid} was closed while it was opened", ingest_id=uid)
+                self.errors.append(closed)
+                self.verdicts[index] = pb.BeginIngestVerdict(error=item_error(closed))
+        return self._as_placed(elsewhere)
 
     async def _plan(self, todo: Sequence[int]) -> Plan:
         """By what stores said a moment ago; where that leaves one without a place, by what they say now."""
@@ -169,5 +198,5 @@ class Opening:
 
     def _refuse(self, index: int, error: LibrarianError) -> None:
         self.errors.append(error)
-        self.refused.append(self._ingests[index].ingest_id)
+        self.refused.append((self._ingests[index].ingest_id, self._store_of[index]))
         self.verdicts[index] = pb.BeginIngestVerdict(error=item_error(error))

@@ -170,27 +170,34 @@ async def ingests_under_way(connection: Bare, ids: Collection[str]) -> set[str]:
 
 
 _OPEN = ingests.c.state == IngestState.OPEN
-_placed = arrays(ids=Text, stores=Text, groups=Text)
+_placed = arrays(ids=Text, before=Text, stores=Text, groups=Text)
 _PLACE = compile_hot(
     update(ingests)
     .values(store=_placed.c.stores, staging_group=_placed.c.groups)
-    .where(ingests.c.ingest_id == _placed.c.ids, _OPEN)
+    .where(ingests.c.ingest_id == _placed.c.ids, ingests.c.store == _placed.c.before, _OPEN)
+    .returning(ingests.c.ingest_id)
 )
 
 
-async def place_ingests(
-    connection: Bare, ids: Sequence[str], stores: Sequence[str], groups: Sequence[str]
-) -> None:
-    """Notes which store each OPEN ingest is about to be begun on, and by which call."""
-    await _PLACE.fetch(connection, ids=list(ids), stores=list(stores), groups=list(groups))
+async def place_ingests(connection: Bare, places: Sequence[tuple[str, str, str, str]]) -> set[str]:
+    """Notes which store each OPEN ingest is about to be begun on, and by which call. A place: id, the store
+    before (which refused it, or ""), store, group. Answers those that nobody placed elsewhere meanwhile.
+    """
+    ids, before, stores, groups = (list(values) for values in zip(*places, strict=True))
+    rows = await _PLACE.fetch(connection, ids=ids, before=before, stores=stores, groups=groups)
+    return {row["ingest_id"] for row in rows}
 
 
-_DISCARD = compile_hot(delete(ingests).where(by_id(), _OPEN))
+_refused = arrays(ids=Text, stores=Text)
+_DISCARD = compile_hot(
+    delete(ingests).where(ingests.c.ingest_id == _refused.c.ids, ingests.c.store == _refused.c.stores, _OPEN)
+)
 
 
-async def discard_ingests(connection: Bare, ids: Sequence[str]) -> None:
-    """Forgets OPEN ingests that never got a place on any store: nothing of them is anywhere."""
-    await _DISCARD.fetch(connection, ids=list(ids))
+async def discard_ingests(connection: Bare, refused: Sequence[tuple[str, str]]) -> None:
+    """Forgets OPEN ingests (id, the store that refused it last or "") that are on no store at all."""
+    ids, stores = (list(values) for values in zip(*refused, strict=True))
+    await _DISCARD.fetch(connection, ids=ids, stores=stores)
 
 
 # A worker that holds one of these rows (to expire it) loses it: its lease is gone, its write refused.

@@ -172,6 +172,14 @@ class Desk:
             if state not in FINAL:
                 continue
             metrics.ended.labels(state.name).inc()
+            if state is IngestState.FAILED:
+                self.context.logger.info(
+                    "ingest_failed",
+                    ingest_id=job.ingest_id,
+                    name=job.name,
+                    store=job.store,
+                    error=job.error_json,
+                )
             if state is IngestState.PUBLISHED:
                 metrics.ingested_bytes.inc(job.claimed_bytes or 0)
             if tracing.enabled:

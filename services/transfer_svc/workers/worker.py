@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import timedelta
 from typing import Final
 
-from librarian.errors import InternalError, LibrarianError
+from librarian.errors import InternalError, LibrarianError, Unavailable
 from svckit.notifications import Bell
 from svckit.sections import WorkerSettings
 from transfer_svc import work_queries
@@ -21,7 +22,9 @@ from transfer_svc.workers.carrying import carry
 from transfer_svc.workers.desk import Desk, Means
 
 BATCH: Final = 500
-# Batches (kind of work, store): each store has its own room, so that one that hangs delays nobody else.
+# How long (s) a batch that could not write waits before its work may be claimed again.
+_BREATH: Final = 1.0
+# Kind of work, and store: each store has its own room, so that one that hangs delays nobody else.
 _Room = tuple[str, str]
 
 
@@ -150,23 +153,24 @@ class Worker:
         self._desks.add(desk)
         try:
             await carry(desk, self._origins, self._stopping)
-        except LibrarianError as error:
-            if may_split(error, len(desk.jobs)):
-                await self._carry_halves(desk)
-            else:
-                # The database: leases run out, or are released below, and the work is found again.
-                self._context.logger.warning("batch_left", store=desk.store, reason=error.reason)
-        except Exception:
-            self._context.logger.exception("batch_failed", store=desk.store, count=len(desk.jobs))
+        except Unavailable as error:
+            # The database: what is held is released, or its leases run out, and the work is found again.
+            self._context.logger.warning("batch_left", store=desk.store, reason=error.reason)
+            await self._pause(_BREATH)
+        except Exception as error:
+            if not (isinstance(error, LibrarianError) and may_split(error, len(desk.jobs))):
+                self._context.logger.exception("batch_failed", store=desk.store, count=len(desk.jobs))
             if len(desk.jobs) > 1:
                 await self._carry_halves(desk)
             else:
-                await desk.retry(
-                    list(desk.jobs.values()), InternalError("this ingest met an unexpected error")
-                )
+                await self._put_off(desk)
         finally:
             self._desks.discard(desk)
             await self._let_go(desk)
+
+    async def _pause(self, seconds: float) -> None:
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._stopping.wait(), seconds)
 
     async def _carry_halves(self, desk: Desk) -> None:
         halves = desk.halves()

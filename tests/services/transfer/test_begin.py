@@ -164,6 +164,21 @@ async def test_the_same_request_twice_at_once(rig: Rig, client: Client) -> None:
     assert len(rig.stores.uploads) == 2
 
 
+async def test_the_same_request_twice_at_once_while_stores_fill_up(rig: Rig, client: Client) -> None:
+    """Whatever each of the two thinks of the stores: one place for each item, and nothing reserved twice."""
+    await client.begin(spec("fill"))
+    rig.stores.spaces["fast"].capacity = 15
+    request_id = new_id()
+    answers = await asyncio.gather(
+        *(client.begin(*(spec(f"n/{i}") for i in range(4)), request_id=request_id) for _ in range(3))
+    )
+    for answer in answers:
+        assert [verdict.WhichOneof("result") for verdict in answer.verdicts] == ["open"] * 4
+    rows = {row["ingest_id"]: row["store"] for row in await rig.rows("ingest_id, store")}
+    assert rows == {uid: upload.store for uid, upload in rig.stores.uploads.items()}
+    assert len(rows) == 5
+
+
 @pytest.mark.parametrize("method", ["ReserveNames", "BeginUploads"])
 async def test_an_answer_that_got_lost_is_no_second_reservation(
     rig: Rig, client: Client, method: str

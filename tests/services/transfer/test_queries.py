@@ -46,7 +46,7 @@ async def insert(
             expire_time=LATER,
         )
     async with database.hot() as hot:
-        await queries.place_ingests(hot, uids, [store] * len(uids), ["g"] * len(uids))
+        await queries.place_ingests(hot, [(uid, "", store, "g") for uid in uids])
     if commit:
         owner = queries.Owner("alice", everyone=False)
         async with database.hot() as connection:
@@ -149,6 +149,17 @@ async def test_extending_keeps_a_lease(database: Database) -> None:
         await work_queries.extend_leases(connection, [job], NOW + 2 * TTL)
     assert await claim(database, owner="w2", now=NOW + TTL) == []
     assert len(await claim(database, owner="w2", now=NOW + 2 * TTL)) == 1
+
+
+async def test_who_places_first_has_placed(database: Database) -> None:
+    await insert(database, ["a", "b"], commit=False)
+    async with database.hot() as connection:
+        # Another request took them for unplaced, too.
+        assert await queries.place_ingests(connection, [("a", "", "slow", "h")]) == set()
+        # After `fast` refused it, the one that knows that may move it on.
+        assert await queries.place_ingests(connection, [("a", "fast", "slow", "h")]) == {"a"}
+        await queries.discard_ingests(connection, [("a", "fast"), ("b", "fast")])
+        assert set(await queries.fetch_ingests(connection, ["a", "b"])) == {"a"}
 
 
 async def test_put_off_is_put_off(database: Database) -> None:
