@@ -8,6 +8,7 @@ from store_svc import removing, staging
 from store_svc.identity import OpenRoot
 from store_svc.kit import Kit
 from store_svc.outcomes import each
+from store_svc.queries import moves
 from store_svc.queries import uploads as queries
 from store_svc.records import Store, Upload
 
@@ -25,7 +26,7 @@ async def clean(kit: Kit, root: OpenRoot, uploads: Sequence[Upload]) -> None:
         else:
             kit.logger.warning("upload_not_removed", upload_id=upload.upload_id, exc_info=error)
     async with kit.database.transaction() as connection:
-        await queries.mark_cleaned(connection, done)
+        await moves.mark_cleaned(connection, done)
 
 
 async def tidy_areas(kit: Kit, store: Store, root: OpenRoot, areas: Iterable[str]) -> None:

@@ -28,6 +28,7 @@ from store_svc.outcomes import PASSING, each, not_durable, path_error, stored, t
 from store_svc.owners import resolve_owner
 from store_svc.placing import Placer, PlaceTaken
 from store_svc.queries import holdings as holding_queries
+from store_svc.queries import moves
 from store_svc.queries import stores as store_queries
 from store_svc.queries import uploads as queries
 from store_svc.records import Store, Upload, Verified
@@ -99,7 +100,7 @@ class CommitRun:
         self._hit("commit.synced_verified")
         if good:
             async with self._kit.database.transaction() as connection:
-                await queries.verify(connection, good, self._kit.clock.now())
+                await moves.verify(connection, good, self._kit.clock.now())
                 self._hit("commit.before_verified")
             self._hit("commit.after_verified")
         await self._fail(uploads, errors)
@@ -161,7 +162,7 @@ class CommitRun:
     async def _commit(self, placed: Sequence[Upload]) -> None:
         async with self._kit.database.transaction() as connection:
             ids = [upload.upload_id for upload in placed]
-            rows = await queries.commit(connection, ids, self._kit.clock.now())
+            rows = await moves.commit(connection, ids, self._kit.clock.now())
             await store_queries.count_held(
                 connection,
                 self._store.name,
@@ -198,7 +199,7 @@ class CommitRun:
         if not failed:
             return
         async with self._kit.database.transaction() as connection:
-            await queries.fail(connection, failed, self._kit.clock.now())
+            await moves.fail(connection, failed, self._kit.clock.now())
             self._hit("commit.before_failed")
         self._hit("commit.after_failed")
         await clean(self._kit, self._root, [upload for upload in uploads if upload.upload_id in failed])

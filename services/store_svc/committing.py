@@ -28,6 +28,7 @@ from store_svc.commit import CommitRun
 from store_svc.kit import Kit
 from store_svc.lifecycle import UploadEvent, UploadState
 from store_svc.queries import holdings as holding_queries
+from store_svc.queries import moves
 from store_svc.queries import stores as store_queries
 from store_svc.queries import uploads as queries
 from store_svc.records import Claims, Holding, Store, StoredError, Upload
@@ -96,7 +97,7 @@ class Committer:
         """Errors of those that cannot be; one confirmed before is a success."""
         await self._kit.store(store_name)
         async with self._kit.database.transaction() as connection:
-            confirmed = await queries.confirm(connection, upload_ids)
+            confirmed = await moves.confirm(connection, upload_ids)
             self._kit.faults.hit("confirm.before_commit")
             rest = [upload_id for upload_id in upload_ids if upload_id not in confirmed]
             known = await queries.get_uploads(connection, rest)
@@ -157,7 +158,7 @@ class Committer:
     async def _seal_and_run(self, store: Store, claims: Mapping[str, Claims]) -> None:
         self._kit.faults.hit("commit.before_sealed")
         async with self._kit.database.transaction() as connection:
-            await queries.seal(connection, store.name, claims, self._kit.clock.now())
+            await moves.seal(connection, store.name, claims, self._kit.clock.now())
             self._kit.faults.hit("commit.in_sealed")
         self._kit.faults.hit("commit.after_sealed")
         await self._open_uploads.close(claims)
@@ -212,7 +213,7 @@ class Committer:
         # Placing is kept out meanwhile: it would put back what is being taken away.
         async with self._place_locks[store.name]:
             async with self._kit.database.transaction() as connection:
-                moved = await queries.give_up(connection, upload_ids, event, state, self._kit.clock.now())
+                moved = await moves.give_up(connection, upload_ids, event, state, self._kit.clock.now())
                 gone = await holding_queries.delete_holdings(connection, [one.upload_id for one in moved])
                 await store_queries.count_held(
                     connection,

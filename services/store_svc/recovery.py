@@ -19,6 +19,7 @@ from store_svc.directories import below, lstat, names_in, remove
 from store_svc.identity import OpenRoot
 from store_svc.kit import Kit
 from store_svc.outcomes import each
+from store_svc.queries import moves
 from store_svc.queries import stores as store_queries
 from store_svc.queries import tickets as ticket_queries
 from store_svc.queries import uploads as queries
@@ -90,7 +91,7 @@ class Recovery:
         """Rows that nobody asks for any more."""
         now = self._kit.clock.now()
         async with self._kit.database.transaction() as connection:
-            await queries.sweep(connection, now - _FORGOTTEN_AFTER, _SWEPT_AT_ONCE)
+            await moves.sweep(connection, now - _FORGOTTEN_AFTER, _SWEPT_AT_ONCE)
             await sweep(connection, idempotency, now=now)
             await ticket_queries.forget_revoked(connection, now - 2 * self._kit.tickets.lifetime)
 

@@ -16,7 +16,7 @@ from librarian.api.store.v1 import store_pb2 as pb
 from librarian.api.store.v1.store_pb2_grpc import StoreServiceServicer
 from librarian.errors import BatchTooLarge, LibrarianError, TicketInvalid
 from librarian.messages import member_to_proto
-from store_svc import layout, reading, stores
+from store_svc import layout, reading, storemessages, stores
 from store_svc import messages as to
 from store_svc.adopting import adopt_trees
 from store_svc.finding import find_trees
@@ -45,21 +45,23 @@ class StoreServicer(StoreServiceServicer):
 
     async def ListStores(self, request: pb.ListStoresRequest, context: _Call) -> pb.ListStoresResponse:
         found = await stores.list_stores(self._kit)
-        return pb.ListStoresResponse(stores=map(to.store_to_proto, found))
+        return pb.ListStoresResponse(stores=map(storemessages.store_to_proto, found))
 
     async def AddStore(self, request: pb.AddStoreRequest, context: _Call) -> pb.AddStoreResponse:
-        wanted = to.store_from_proto(request.store, self._kit.settings)
+        wanted = storemessages.store_from_proto(request.store, self._kit.settings)
 
         async def act(connection: AsyncConnection) -> pb.AddStoreResponse:
             return _named(pb.AddStoreResponse, await stores.add_store(self._kit, connection, wanted))
 
         answer = await self._once("AddStore", request, pb.AddStoreResponse, act)
-        answer.store.CopyFrom(to.store_to_proto(await stores.get_store(self._kit, answer.store.name)))
+        answer.store.CopyFrom(
+            storemessages.store_to_proto(await stores.get_store(self._kit, answer.store.name))
+        )
         return answer
 
     async def UpdateStore(self, request: pb.UpdateStoreRequest, context: _Call) -> pb.UpdateStoreResponse:
         name, fields = request.store.name, list(request.update_mask.paths)
-        changes = to.changes_from_proto(request.store, fields, self._kit.settings)
+        changes = storemessages.changes_from_proto(request.store, fields, self._kit.settings)
 
         async def act(connection: AsyncConnection) -> pb.UpdateStoreResponse:
             return _named(pb.UpdateStoreResponse, await stores.update_store(connection, name, changes))
@@ -67,7 +69,7 @@ class StoreServicer(StoreServiceServicer):
         answer = await self._once("UpdateStore", request, pb.UpdateStoreResponse, act)
         usage = await stores.get_store(self._kit, name)
         self._house.store_changed(usage.store)
-        answer.store.CopyFrom(to.store_to_proto(usage))
+        answer.store.CopyFrom(storemessages.store_to_proto(usage))
         return answer
 
     async def BeginUploads(self, request: pb.BeginUploadsRequest, context: _Call) -> pb.BeginUploadsResponse:

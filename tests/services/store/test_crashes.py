@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
-from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
@@ -86,22 +83,12 @@ async def _commit(claims: dict[str, Claims], lab: Lab) -> None:
     await lab.commit(claims)
 
 
-@pytest.fixture
-def root(tmp_path: Path) -> Iterator[Path]:
-    """In memory where there is such a place: these tests sync hundreds of times."""
-    memory = Path("/dev/shm")
-    if not os.access(memory, os.W_OK):
-        yield tmp_path / "root"
-        return
-    with tempfile.TemporaryDirectory(dir=memory) as folder:
-        yield Path(folder) / "root"
-
-
 @pytest.mark.timeout(240)
 @pytest.mark.parametrize("refused", [(), EVERYTHING_REFUSED], ids=["all", "nothing"])
 async def test_commit_killed_at_each_point(
-    database_dsn: str, root: Path, refused: tuple[Feature, ...]
+    database_dsn: str, tmp_path: Path, refused: tuple[Feature, ...]
 ) -> None:
+    root = tmp_path / "root"
     async with a_lab(database_dsn, root) as lab:
         await lab.add()
     kills = 0
