@@ -23,6 +23,7 @@ from transfer_svc.lifecycle import IngestState
 from transfer_svc.messages import existing_dataset, no_such_ingest, spec_of
 from transfer_svc.opening import Opening
 from transfer_svc.outcomes import is_permanent
+from transfer_svc.querykit import bare
 from transfer_svc.rules import Spec
 from transfer_svc.tables import requests
 from transfer_svc.values import Ingest
@@ -116,7 +117,7 @@ async def _write_down(
             for index, uid in ids.items()
             if not specs[index].ingest_id
         ]
-        driver = await queries.bare(connection)
+        driver = await bare(connection)
         found: dict[str, Ingest] = {}
         if fresh:
             # Repeated, this leaves alone what is there, and brings back what was refused for the moment.

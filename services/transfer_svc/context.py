@@ -11,7 +11,7 @@ from svckit.clock import Clock, Ids
 from svckit.database import Database
 from svckit.faults import Faults
 from svckit.telemetry import Logger
-from transfer_svc.queries import Owner
+from transfer_svc.querykit import Owner
 from transfer_svc.stores import Stores
 
 if TYPE_CHECKING:

@@ -12,6 +12,7 @@ from transfer_svc import queries, rules
 from transfer_svc.context import Context, may_act, owner_of
 from transfer_svc.lifecycle import IngestState
 from transfer_svc.messages import ingest_verdicts
+from transfer_svc.querykit import Bare, bare
 from transfer_svc.tables import requests
 from transfer_svc.values import Ingest
 
@@ -28,7 +29,7 @@ async def commit_ingests(
     now = context.clock.now()
 
     async def hand_over() -> pb.CommitIngestsResponse:
-        found = await _hand_over(context, await queries.bare(connection), caller, request.items)
+        found = await _hand_over(context, await bare(connection), caller, request.items)
         ids = [item.ingest_id for item in request.items]
         return pb.CommitIngestsResponse(verdicts=ingest_verdicts(ids, found))
 
@@ -51,7 +52,7 @@ async def commit_ingests(
 
 
 async def _hand_over(
-    context: Context, connection: queries.Bare, caller: Caller, items: Sequence[pb.CommitIngestItem]
+    context: Context, connection: Bare, caller: Caller, items: Sequence[pb.CommitIngestItem]
 ) -> dict[str, Ingest | LibrarianError]:
     results: dict[str, Ingest | LibrarianError] = {}
     claims = {}
@@ -119,7 +120,7 @@ async def abort_ingests(
 
     async def give_up() -> pb.AbortIngestsResponse:
         found: dict[str, Ingest | LibrarianError] = {}
-        driver = await queries.bare(connection)
+        driver = await bare(connection)
         aborted = await queries.abort_ingests(driver, owner_of(caller), ids, now)
         if aborted:
             await queries.call_workers(driver, context.channels.work)

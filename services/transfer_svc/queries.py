@@ -6,86 +6,34 @@ They run on the driver's own connection, in a transaction or not: decoding rows 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, TypeAlias
+from typing import Any
 
-from asyncpg import Connection
 from sqlalchemy import (
     BigInteger,
-    Boolean,
-    ColumnElement,
     DateTime,
     LargeBinary,
     SmallInteger,
-    TableValuedAlias,
     Text,
-    and_,
-    any_,
     bindparam,
-    column,
     delete,
     func,
     not_,
-    or_,
     select,
     true,
     update,
 )
-from sqlalchemy.dialects.postgresql import ARRAY, insert
+from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.types import TypeEngine
 
 from svckit.database import compile_hot
 from transfer_svc.lifecycle import INGEST, IngestEvent, IngestState
+from transfer_svc.querykit import OWNED, Bare, Owner, arrays, by_id
 from transfer_svc.tables import ingests
 from transfer_svc.values import INGEST_COLUMNS, Ingest
 
-Bare: TypeAlias = "Connection[Any]"
-
 _VISIBLE = [ingests.c[name] for name in INGEST_COLUMNS]
-
-
-def arrays(**types: TypeEngine[Any] | type[TypeEngine[Any]]) -> TableValuedAlias:
-    """Rows made of parallel arrays, each a parameter by its column's name: one statement, any number."""
-    parameters = [bindparam(name, type_=ARRAY(kind)) for name, kind in types.items()]
-    columns = [column(name, kind) for name, kind in types.items()]
-    return func.unnest(*parameters).table_valued(*columns, name="given").render_derived()
-
-
-def by_id(parameter: str = "ids") -> ColumnElement[bool]:
-    return ingests.c.ingest_id == any_(bindparam(parameter, type_=ARRAY(Text)))
-
-
-@dataclass(frozen=True, slots=True)
-class Owner:
-    """Whose ingests a caller may act on: its own, or all; and below its name prefix, a regex."""
-
-    subject: str
-    everyone: bool
-    name_regex: str = ""
-
-    def clause(self) -> ColumnElement[bool]:
-        mine = true() if self.everyone else ingests.c.uploader == self.subject
-        return and_(mine, ingests.c.name.op("~")(self.name_regex)) if self.name_regex else mine
-
-    def parameters(self) -> dict[str, Any]:
-        """Those of `_OWNED`. The empty regex matches all."""
-        return {"subject": self.subject, "everyone": self.everyone, "name_regex": self.name_regex}
-
-
-_OWNED = and_(
-    or_(bindparam("everyone", type_=Boolean), ingests.c.uploader == bindparam("subject")),
-    ingests.c.name.op("~")(bindparam("name_regex", type_=Text)),
-)
-
-
-async def bare(connection: AsyncConnection) -> Bare:
-    """The driver's own connection, inside the transaction that `connection` has begun."""
-    driver: Bare | None = (await connection.get_raw_connection()).driver_connection
-    assert driver is not None
-    assert driver.is_in_transaction(), "SQLAlchemy begins with its first statement"
-    return driver
 
 
 def _by_id(rows: Iterable[Iterable[Any]]) -> dict[str, Ingest]:
@@ -239,7 +187,7 @@ _COMMIT = compile_hot(
         ingests.c.algorithm == _claimed.c.algorithms,
         ingests.c.store != "",
         _OPEN,
-        _OWNED,
+        OWNED,
     )
     .returning(*_VISIBLE)
 )
@@ -275,7 +223,7 @@ _ABORT = compile_hot(
         settled=ingests.c.store == "",
         **_LET_GO,
     )
-    .where(by_id(), _OPEN, _OWNED)
+    .where(by_id(), _OPEN, OWNED)
     .returning(*_VISIBLE)
 )
 

@@ -38,7 +38,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from svckit import leases
 from svckit.database import compile_hot
-from transfer_svc.queries import arrays
+from transfer_svc.querykit import arrays
 from transfer_svc.tables import ingests
 from transfer_svc.values import Job, Outcome
 

@@ -14,6 +14,7 @@ from svckit.migrations import migrate
 from transfer_svc import queries, work_queries
 from transfer_svc.app import MIGRATIONS
 from transfer_svc.lifecycle import IngestState
+from transfer_svc.querykit import Owner
 from transfer_svc.tables import metadata
 from transfer_svc.values import Job, Outcome
 
@@ -48,7 +49,7 @@ async def insert(
     async with database.hot() as hot:
         await queries.place_ingests(hot, [(uid, "", store, "g") for uid in uids])
     if commit:
-        owner = queries.Owner("alice", everyone=False)
+        owner = Owner("alice", everyone=False)
         async with database.hot() as connection:
             claims = [(uid, "sha256", b"d" * 32, 5, 1) for uid in uids]
             assert len(await queries.commit_ingests(connection, owner, claims, NOW)) == len(uids)
@@ -230,7 +231,7 @@ async def test_a_commit_takes_the_ingest_from_who_expires_it(database: Database)
     await insert(database, ["a"], commit=False)
     (expiring,) = await claim(database, state=IngestState.OPEN, now=LATER)
     async with database.hot() as connection:
-        owner = queries.Owner("alice", everyone=False)
+        owner = Owner("alice", everyone=False)
         await queries.commit_ingests(connection, owner, [("a", "sha256", b"d" * 32, 5, 1)], LATER)
     assert await write(database, outcome(expiring, IngestState.EXPIRED, settled=True)) == set()
     assert await state_of(database, "a") == IngestState.COMMITTING
