@@ -50,6 +50,10 @@ class PutResult:
     store: str = ""
     error: LibrarianError | None = None
 
+    @property
+    def name(self) -> str:
+        return self.item.name
+
 
 @dataclass(slots=True)
 class Source:
