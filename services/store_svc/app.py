@@ -20,6 +20,7 @@ from store_svc.queries import tickets as queries
 from store_svc.recovery import Recovery
 from store_svc.servicer import StoreServicer
 from store_svc.tickets import SECRET_BYTES, TicketOffice
+from store_svc.wire import lean
 from svckit.database import Database
 from svckit.migrations import migrate
 from svckit.server import Runtime, ServicerRegistration
@@ -39,7 +40,7 @@ async def build(runtime: Runtime) -> AsyncIterator[Sequence[ServicerRegistration
         try:
             yield [
                 ServicerRegistration(
-                    (_SERVICE,), lambda server: add_StoreServiceServicer_to_server(servicer, server)
+                    (_SERVICE,), lambda server: add_StoreServiceServicer_to_server(servicer, lean(server))
                 )
             ]
         finally:

@@ -14,6 +14,7 @@ from librarian.errors import InvalidConfig, TicketInvalid
 from store_svc.kit import Kit
 from store_svc.servicer import TICKET_KEY
 from store_svc.tickets import Purpose
+from store_svc.wire import lean
 from svckit.auth import Caller, Role
 from svckit.guard import Authenticator, CallMetadata
 from svckit.sections import StoreSettings
@@ -41,7 +42,7 @@ def ticket_holders(kit: Kit) -> Authenticator:
 
 def bytes_only(server: Any) -> Any:
     """Stands in for the server while the servicer is added, and leaves all other methods out."""
-    return _BytesOnly(server)
+    return _BytesOnly(lean(server))
 
 
 class _BytesOnly:
@@ -53,7 +54,6 @@ class _BytesOnly:
 
     def add_registered_method_handlers(self, service: str, handlers: dict[str, Any]) -> None:
         kept = {name: handler for name, handler in handlers.items() if name in _PURPOSES}
-        self._server.add_generic_rpc_handlers([grpc.method_handlers_generic_handler(service, kept)])
         self._server.add_registered_method_handlers(service, kept)
 
 

@@ -13,12 +13,13 @@ from store_svc.adopting import Adopted
 from store_svc.chunks import Chunk
 from store_svc.committing import Status
 from store_svc.finding import Found
-from store_svc.reading import Piece, ReadGrant
+from store_svc.reading import ReadGrant
 from store_svc.records import Claims, UploadSpec
 from store_svc.replicas import MemberFinding, Report, Verdict, VerifyProgress
 from store_svc.reserving import Begun
 from store_svc.scanning import ScanProgress
 from store_svc.streams import UploadPage
+from store_svc.wire import WriteMessage
 
 _VERDICTS = {
     Verdict.AVAILABLE: common.REPLICA_STATE_AVAILABLE,
@@ -70,7 +71,7 @@ def begun_to_proto(begun: Begun, proof_name: str, data_address: str) -> pb.Begin
     )
 
 
-def chunk_from_proto(message: pb.WriteUploadRequest) -> Chunk:
+def chunk_from_proto(message: pb.WriteUploadRequest | WriteMessage) -> Chunk:
     """Raises InvalidInput."""
     try:
         kind = MemberKind(message.kind or MemberKind.FILE)
@@ -119,12 +120,6 @@ def read_grant_to_proto(grant: ReadGrant, data_address: str) -> pb.ReadGrant:
         data_address=data_address,
         ticket=grant.ticket,
         ticket_expire_time=timestamp(grant.ticket_expires),
-    )
-
-
-def piece_to_proto(piece: Piece) -> pb.ReadDatasetResponse:
-    return pb.ReadDatasetResponse(
-        range=piece.range_index, offset=piece.offset, data=piece.data, crc32c=piece.crc32c, last=piece.last
     )
 
 

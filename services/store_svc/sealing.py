@@ -154,6 +154,8 @@ class _Sealing:
             if stat.S_ISDIR(status.st_mode):
                 with suppress(FileExistsError):
                     os.mkdir(name, 0o700, dir_fd=new)
+                # What is recorded of an empty directory is what the client gave it.
+                os.chmod(name, stat.S_IMODE(status.st_mode) & 0o777 | 0o700, dir_fd=new)
                 os.utime(name, ns=(status.st_atime_ns, status.st_mtime_ns), dir_fd=new)
                 folders.append([*parts, name])
             else:

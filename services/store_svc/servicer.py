@@ -28,6 +28,7 @@ from store_svc.scanning import scan_store
 from store_svc.streams import get_upload, write_upload
 from store_svc.tables import idempotency
 from store_svc.tickets import Purpose, Ticket
+from store_svc.wire import WriteMessage
 from svckit.auth import Role, current_caller
 from svckit.idempotency import check_request_id, once
 from svckit.paging import decode_page_token, encode_page_token, page_size
@@ -88,7 +89,7 @@ class StoreServicer(StoreServiceServicer):
         return to.begun_to_proto(begun, layout.PROOF, self._kit.data_address)
 
     async def WriteUpload(
-        self, requests: AsyncIterator[pb.WriteUploadRequest], context: _Call
+        self, requests: AsyncIterator[pb.WriteUploadRequest | WriteMessage], context: _Call
     ) -> pb.WriteUploadResponse:
         ticket = self._ticket(context, Purpose.WRITE)
         chunks = (to.chunk_from_proto(request) async for request in requests)
@@ -147,16 +148,16 @@ class StoreServicer(StoreServiceServicer):
         grant = await reading.begin_read(self._kit, request.store, request.uid, current_caller())
         return pb.BeginReadResponse(grant=to.read_grant_to_proto(grant, self._kit.data_address))
 
-    async def ReadDataset(
+    async def ReadDataset(  # type: ignore[override] # see wire
         self, request: pb.ReadDatasetRequest, context: _Call
-    ) -> AsyncIterator[pb.ReadDatasetResponse]:
+    ) -> AsyncIterator[reading.Piece]:
         ticket = self._ticket(context, Purpose.READ)
         if ticket.about != request.uid:
             raise TicketInvalid("the ticket is for another dataset")
         ranges = [reading.Range(one.path, one.offset, one.length) for one in request.ranges]
         with self._house.cuts.watched(ticket):
             async for piece in reading.read_dataset(self._kit, ticket, request.uid, ranges):
-                yield to.piece_to_proto(piece)
+                yield piece
 
     async def VerifyReplica(
         self, request: pb.VerifyReplicaRequest, context: _Call
