@@ -36,14 +36,16 @@ check: $(STAMP)  ## ruff, format, mypy --strict, import rules, protos
 	$(BIN)/buf breaking --against protos/baseline.binpb
 	$(BIN)/python scripts/protos.py --check
 	$(BIN)/python scripts/lifecycles.py --check
+	$(BIN)/python scripts/blocking_stub.py --check
 
 format: $(STAMP)  ## apply ruff's fixes and formats
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 	$(BIN)/buf format -w
 
-protos: $(STAMP)  ## regenerate the stubs in clients/librarian/api
+protos: $(STAMP)  ## regenerate the stubs in clients/librarian/api and the blocking client's types
 	$(BIN)/python scripts/protos.py
+	$(BIN)/python scripts/blocking_stub.py
 
 docs: $(STAMP)  ## redraw docs/lifecycles.md from the code's tables
 	$(BIN)/python scripts/lifecycles.py

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import stat
 import threading
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -58,6 +59,19 @@ def test_an_empty_file_and_an_empty_directory(
         librarian.get(librarian_site.new_name(source), tmp_path / f"{source}-back")
     assert (tmp_path / "file-back").read_bytes() == b""
     assert list((tmp_path / "directory-back").iterdir()) == []
+
+
+def test_modes_come_back(librarian: Librarian, librarian_site: SharedSite, tmp_path: Path) -> None:
+    source = tmp_path / "tree"
+    (source / "empty").mkdir(parents=True)
+    (source / "run.sh").touch()
+    (source / "empty").chmod(0o755)
+    (source / "run.sh").chmod(0o755)
+    name = librarian_site.new_name("modes")
+    librarian.put(source, name)
+    librarian.get(name, tmp_path / "back")
+    for member in ("empty", "run.sh"):
+        assert stat.S_IMODE((tmp_path / "back" / member).stat().st_mode) == 0o755, member
 
 
 def test_the_same_again_is_a_success_and_other_bytes_are_refused(

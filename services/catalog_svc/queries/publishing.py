@@ -148,6 +148,8 @@ def _names_around() -> HotStatement:
     within = (
         select(datasets.c.name.label("name"))
         .where(is_live, datasets.c.name_key > keys.c.key + "/", datasets.c.name_key < keys.c.key + "0")
+        # Ordered, the index on names is the only plan: without statistics another one may look cheaper.
+        .order_by(datasets.c.name_key)
         .limit(literal_column("1"))
         .lateral("within")
     )
