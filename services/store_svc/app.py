@@ -21,6 +21,7 @@ from store_svc.recovery import Recovery
 from store_svc.servicer import StoreServicer
 from store_svc.tickets import SECRET_BYTES, TicketOffice
 from store_svc.wire import lean
+from svckit.addresses import is_loopback, split_host_port
 from svckit.database import Database
 from svckit.migrations import migrate
 from svckit.server import Runtime, ServicerRegistration
@@ -87,11 +88,11 @@ def _open_door(runtime: Runtime, kit: Kit, servicer: StoreServicer) -> None:
     settings = runtime.settings.store
     if not settings.data_listen:
         return
+    credentials = door_credentials(settings)
+    if credentials is None and not is_loopback(split_host_port(settings.data_listen)[0]):
+        runtime.logger.warning("data_door_without_tls", address=settings.data_listen)
     door = runtime.open_door(
-        "store-data",
-        settings.data_listen,
-        authenticate=ticket_holders(kit),
-        credentials=door_credentials(settings),
+        "store-data", settings.data_listen, authenticate=ticket_holders(kit), credentials=credentials
     )
     door.add(
         ServicerRegistration(

@@ -9,11 +9,13 @@ import pytest
 from store_lab import Lab, a_file, a_lab, a_tree, claims_of, stage
 from store_lab.crashing import run_to_its_end
 
+from store_svc.adopting import adopt_trees
 from store_svc.filesystem import Feature
 from store_svc.lifecycle import UploadState
-from store_svc.records import Claims
+from store_svc.records import Claims, UploadSpec
 from store_svc.recovery import Recovery
 from store_svc.replicas import Verdict, verify_replica
+from store_svc.scanning import scan_store
 
 LARGE = b"L" * 400_000
 BOOK = {"a/large": LARGE, "a/small": b"s", "b/": b"", "c": b""}
@@ -105,3 +107,58 @@ async def test_commit_killed_at_each_point(
         if finished:
             break
     assert kills > 20
+
+
+async def _begin(spec: UploadSpec, lab: Lab) -> None:
+    assert not (await lab.begin(spec)).errors
+
+
+async def _abort(upload_id: str, lab: Lab) -> None:
+    await lab.house.committer.abort("main", [upload_id], idle_seconds=0)
+
+
+async def _confirm(upload_id: str, lab: Lab) -> None:
+    assert await lab.house.committer.confirm("main", [upload_id]) == {}
+
+
+async def _adopt(name: str, lab: Lab) -> None:
+    async for _ in adopt_trees(lab.kit, "main", [name], "sha256", "{}"):
+        pass
+
+
+async def test_begin_abort_confirm_adopt_killed_at_each_point(database_dsn: str, tmp_path: Path) -> None:
+    """Each is killed, done again, and leaves what one undisturbed call would have left."""
+    root = tmp_path / "root"
+    async with a_lab(database_dsn, root) as lab:
+        await lab.add()
+
+    async def until_it_passes(name: str) -> None:
+        for n in range(1, 20):
+            async with a_lab(database_dsn, root) as lab:
+                committed = [(await lab.put(f"{name}/{n}/{key}", b"abc")).upload_id for key in ("a", "c")]
+                (root / f"{name}/{n}/adopt").write_bytes(b"abc")
+            spec = a_file(f"{name}/{n}/begin", b"abc")
+            steps = {
+                "begin": partial(_begin, spec),
+                "abort": partial(_abort, committed[0]),
+                "confirm": partial(_confirm, committed[1]),
+                "adopt": partial(_adopt, f"{name}/{n}/adopt"),
+            }
+            finished = run_to_its_end(steps[name], database_dsn, root, {"kill_at": n})
+            async with a_lab(database_dsn, root) as lab:
+                await Recovery(lab.kit, lab.house.committer).run_once()
+                for step in steps.values():
+                    await step(lab)
+                assert await lab.reserved() == 3
+                await _abort(spec.upload_id, lab)
+                assert (lab.left_over(), await lab.reserved()) == ([], 0)
+                assert sorted(path.name for path in (root / f"{name}/{n}").iterdir()) == ["adopt", "c"]
+                findings = [f async for progress in scan_store(lab.kit, "main") for f in progress.findings]
+                assert findings == []
+            if finished:
+                assert n > 1
+                return
+        pytest.fail(f"{name} never got to its end")
+
+    for name in ("begin", "abort", "confirm", "adopt"):
+        await until_it_passes(name)
