@@ -70,8 +70,7 @@ class Desk:
         again = [(job, decision.error) for job, decision in decided if decision.step is Step.RETRY]
         for curve in (backoff.TROUBLE, backoff.HELD):
             outcomes += self._postponed([each for each in again if _curve_of(each[1]) is curve], curve, now)
-        for _, error in again:
-            self._means.metrics.troubles.labels(error.reason if error else "").inc()
+        self._tell_troubles(again)
         held = await self._write(outcomes, now, tell=ended)
         self._count_ended([job for job, d in decided if d.step is Step.MOVE and job.ingest_id in held], now)
 
@@ -121,6 +120,23 @@ class Desk:
             async with self.context.database.hot() as connection:
                 await work_queries.release_jobs(connection, jobs)
             self._forget(jobs)
+
+    def _tell_troubles(self, again: Sequence[tuple[Job, LibrarianError | None]]) -> None:
+        """One event for each reason: a store that is down puts hundreds off at once."""
+        troubles: dict[str, list[tuple[Job, str]]] = {}
+        for job, error in again:
+            reason, message = (error.reason, error.message) if error else ("", "")
+            self._means.metrics.troubles.labels(reason).inc()
+            troubles.setdefault(reason, []).append((job, message))
+        for reason, put_off in troubles.items():
+            self.context.logger.warning(
+                "ingests_put_off",
+                store=self.store,
+                reason=reason,
+                message=put_off[0][1],
+                count=len(put_off),
+                ingest_ids=[job.ingest_id for job, _ in put_off[:10]],
+            )
 
     def _moved(self, job: Job, decision: Decision, now: datetime, *, settled: bool = False) -> Outcome:
         assert decision.event is not None
