@@ -150,6 +150,8 @@ class EmbeddedPostgres:
             "unix_socket_directories": str(options.socket_dir),
             "unix_socket_permissions": "0700",
             "max_connections": str(MAX_CONNECTIONS),
+            # In its own directory: /dev/shm is small in containers, and others clean it up.
+            "dynamic_shared_memory_type": "mmap",
             **({} if options.durable else NOT_DURABLE),
             **options.settings,
         }
