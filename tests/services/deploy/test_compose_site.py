@@ -57,7 +57,11 @@ def test_a_site_comes_up_holds_data_and_goes_down(site: ComposeSite, tmp_path: P
     data = tmp_path / "night.dat"
     data.write_bytes(b"precious" * 1000)
 
-    done(site, "librarian", "store", "add", "main", "--root", str(store))
+    # As docs/deploy.md has it.
+    added = done(
+        site, *["librarian", "store", "add", "main", "--failure-domain", "summit-disk", "--root"], str(store)
+    )
+    assert "main" in added
     done(site, "librarian", "put", str(data), "satp3/night.dat")
     (listed,) = json.loads(done(site, "librarian", "ls", "satp3/", "--json"))
     assert listed["name"] == "satp3/night.dat"

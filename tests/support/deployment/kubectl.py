@@ -78,6 +78,6 @@ def _unpacked(wheel: Path) -> bytes:
 
 def _is_new_enough(path: Path) -> bool:
     command = [path, "version", "--client", "--output=json"]
-    told = subprocess.run(command, check=True, capture_output=True, text=True, timeout=60).stdout
-    version = json.loads(told).get("kustomizeVersion", "v0.0")
+    ended = subprocess.run(command, check=False, capture_output=True, text=True, timeout=60)
+    version = json.loads(ended.stdout).get("kustomizeVersion", "v0.0") if ended.returncode == 0 else "v0.0"
     return tuple(int(part) for part in version.removeprefix("v").split(".")[:2]) >= OLDEST_KUSTOMIZE
