@@ -7,35 +7,29 @@ interrupted adoption is simply asked for again.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
-from threading import Event
 from typing import Final
+
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from librarian.checksums import Checksum, check_algorithm
 from librarian.errors import (
-    Cancelled,
     ChecksumMismatch,
     InvalidInput,
     LibrarianError,
     NameIsPrefix,
-    PathNotFound,
-    SourceChanged,
-    SpecialFile,
-    StagedFileChanged,
+    PathHeldByUpload,
 )
-from librarian.fileerrors import reading_error
-from librarian.manifests import MAX_MEMBERS, DatasetKind, MemberKind, too_many_members
-from librarian.names import check_member_path, check_name, printable
-from store_svc import claims, layout, sidecars
-from store_svc.directories import READ, below, opened
+from librarian.names import check_name, printable
+from store_svc import claims, sidecars
 from store_svc.identity import OpenRoot
 from store_svc.kit import Kit, together
-from store_svc.looking import SPECIAL, look, walk_dataset
 from store_svc.queries import holdings as queries
 from store_svc.queries import stores as store_queries
-from store_svc.records import Fingerprint, Holding, Store
-from store_svc.taking import SealedEntry, hash_unchanged
+from store_svc.queries import uploads as upload_queries
+from store_svc.records import Holding, Store
+from store_svc.treereading import Tree, TreeReader
 
 MAX_NAMES: Final = 1000
 # Written to the database and told together.
@@ -60,16 +54,7 @@ class AdoptProgress:
     hashed_bytes: int
 
 
-@dataclass(slots=True)
-class _Tree:
-    name: str
-    kind: DatasetKind
-    entries: list[SealedEntry]
-    looks: Fingerprint
-    directory_count: int
-
-
-_New = tuple[_Tree, Holding]
+_New = tuple[Tree, Holding]
 
 
 async def adopt_trees(
@@ -89,11 +74,11 @@ async def adopt_trees(
                 while not work.done():
                     await asyncio.wait([work], timeout=_TELL_SECONDS)
                     if not work.done():
-                        yield AdoptProgress([], run.hashed_bytes)
-                yield AdoptProgress(work.result(), run.hashed_bytes)
+                        yield AdoptProgress([], run.reader.hashed_bytes)
+                yield AdoptProgress(work.result(), run.reader.hashed_bytes)
             finally:
                 if not work.done():
-                    run.stop.set()
+                    run.reader.stop.set()
                     await asyncio.wait([work])
 
 
@@ -104,13 +89,13 @@ class _Adoption:
         self._root = root
         self._algorithm = algorithm
         self._facts_json = facts_json
-        self.hashed_bytes = 0
-        self.stop = Event()
+        self.reader = TreeReader(kit.threads, root)
 
     async def adopt(self, names: Sequence[str]) -> list[Adopted]:
         async with self._kit.database.transaction() as connection:
             held = await queries.holdings_named(connection, self._store.name, names)
             around = await queries.holders_of(connection, self._store.name, names)
+            unsettled = await upload_queries.unsettled_names(connection, self._store.name, names)
         limit = asyncio.Semaphore(2 * self._kit.threads.hash_threads)
 
         async def one(name: str) -> Adopted | _New:
@@ -118,6 +103,7 @@ class _Adoption:
             others = around[name] - ({before.uid} if before is not None else set())
             async with limit:
                 try:
+                    _check_unsettled(name, unsettled)
                     return await self._adopt_one(name, before, others)
                 except LibrarianError as error:
                     return Adopted(name, error=error)
@@ -125,10 +111,9 @@ class _Adoption:
         distinct = list(dict.fromkeys(names))
         found = dict(zip(distinct, await together(*map(one, distinct)), strict=True))
         new = [each for each in found.values() if not isinstance(each, Adopted)]
-        if new:
-            await self._keep(new)
+        refused = await self._keep(new) if new else {}
         verdicts = {
-            name: each if isinstance(each, Adopted) else Adopted(name, each[1])
+            name: each if isinstance(each, Adopted) else refused.get(name, Adopted(name, each[1]))
             for name, each in found.items()
         }
         return [verdicts[name] for name in names]
@@ -141,11 +126,11 @@ class _Adoption:
                 name=printable(name),
                 uid=min(others),
             )
-        tree = await self._kit.threads.io(self._look, name)
+        tree = await self._kit.threads.io(self.reader.look, name)
         algorithm = self._algorithm if before is None else before.digest.algorithm
         if before is not None and tree.looks == before.fingerprint:
             return Adopted(name, before, already=True)
-        digest = await self._hash(tree, algorithm)
+        digest = await self.reader.read(tree, algorithm)
         if before is not None:
             return await self._again(tree, before, digest)
         now = self._kit.clock.now()
@@ -165,7 +150,7 @@ class _Adoption:
             now,
         )
 
-    async def _again(self, tree: _Tree, before: Holding, digest: Checksum) -> Adopted:
+    async def _again(self, tree: Tree, before: Holding, digest: Checksum) -> Adopted:
         """It was read again because it looks otherwise, or another algorithm is asked for."""
         if digest != before.digest:
             raise ChecksumMismatch(
@@ -177,22 +162,41 @@ class _Adoption:
             await queries.set_verified(connection, before.uid, tree.looks, self._kit.clock.now())
         return Adopted(before.name, before, already=True)
 
-    async def _keep(self, new: Sequence[_New]) -> None:
-        """Sidecars first and durable, then the books."""
+    async def _keep(self, new: Sequence[_New]) -> dict[str, Adopted]:
+        """Sidecars first and durable, then the books. Answers those refused after all: what lies there was
+        placed by an upload meanwhile, whose fate is open and may be to be taken away again.
+        """
         await self._kit.threads.io(self._write_sidecars, new)
         self._kit.faults.hit("adopt.sidecars_written")
         await self._kit.threads.io(self._kit.filesystem.sync, self._root.root)
-        holdings = [holding for _, holding in new]
-        async with self._kit.database.transaction() as connection:
-            await queries.insert_holdings(connection, holdings)
-            await store_queries.count_held(
-                connection,
-                self._store.name,
-                datasets=len(holdings),
-                size_bytes=sum(holding.size_bytes for holding in holdings),
-                inodes=sum(holding.inode_count for holding in holdings),
-            )
+        names = [tree.name for tree, _ in new]
+        async with (
+            self._kit.place_locks[self._store.name],
+            self._kit.database.transaction() as connection,
+        ):
+            unsettled = await upload_queries.unsettled_names(connection, self._store.name, names)
+            holdings = [holding for _, holding in new if holding.name not in unsettled]
+            await self._insert(connection, holdings)
         self._kit.faults.hit("adopt.after_commit")
+        refused = [holding for _, holding in new if holding.name in unsettled]
+        for holding in refused:
+            await self._kit.threads.io(sidecars.remove_sidecar, self._root.own, holding.uid)
+        return {
+            holding.name: Adopted(holding.name, error=_held_by(holding.name, unsettled))
+            for holding in refused
+        }
+
+    async def _insert(self, connection: AsyncConnection, holdings: Sequence[Holding]) -> None:
+        if not holdings:
+            return
+        await queries.insert_holdings(connection, holdings)
+        await store_queries.count_held(
+            connection,
+            self._store.name,
+            datasets=len(holdings),
+            size_bytes=sum(holding.size_bytes for holding in holdings),
+            inodes=sum(holding.inode_count for holding in holdings),
+        )
 
     def _write_sidecars(self, new: Sequence[_New]) -> None:
         for tree, holding in new:
@@ -208,89 +212,17 @@ class _Adoption:
                 facts_json=self._facts_json,
             )
 
-    def _look(self, name: str) -> _Tree:
-        """Raises PathNotFound, SpecialFile, InvalidName, InvalidSize."""
-        folders, last = layout.split_name(name)
-        try:
-            with below(self._root.root, folders) as parent:
-                found = look(parent, last)
-                if found is None:
-                    raise _nothing_at(name, self._store)
-                kind = found[0]
-                entries: list[SealedEntry] = []
-                for entry in walk_dataset(parent, last):
-                    self._check_entry(name, kind, entry)
-                    entries.append(entry)
-                    if len(entries) > MAX_MEMBERS:
-                        raise too_many_members(len(entries))
-        except (FileNotFoundError, NotADirectoryError) as error:
-            raise _nothing_at(name, self._store) from error
-        except OSError as error:
-            raise reading_error(error, name) from error
-        count = _folders(entries) if kind is DatasetKind.DIRECTORY else 0
-        return _Tree(name, kind, entries, claims.fingerprint(entries), count)
 
-    def _check_entry(self, name: str, kind: DatasetKind, entry: SealedEntry) -> None:
-        if kind is DatasetKind.DIRECTORY:
-            check_member_path(entry.path)
-            claims.check_target(entry.link_target, entry.path)
-        shown = printable(f"{name}/{entry.path}" if entry.path else name)
-        if entry.size_bytes == SPECIAL or (kind is DatasetKind.FILE and entry.kind is not MemberKind.FILE):
-            what = "a symbolic link" if entry.kind is MemberKind.SYMLINK else "a FIFO, socket or device"
-            raise SpecialFile(f"{shown!r} is {what}, which cannot be kept", path=shown)
-
-    async def _hash(self, tree: _Tree, algorithm: str) -> Checksum:
-        """Fills in the checksums. Raises SourceChanged, Unreadable, ReadFailed, LinkOutside."""
-        files = [entry for entry in tree.entries if entry.kind is MemberKind.FILE]
-        files.sort(key=lambda entry: -entry.size_bytes)
-        groups: list[list[SealedEntry]] = []
-        room = 0
-        for entry in files:
-            if entry.size_bytes >= room:
-                groups.append([])
-                room = _GROUP_BYTES
-            groups[-1].append(entry)
-            room -= entry.size_bytes
-        alone = len(files) == 1
-        await together(
-            *(
-                self._kit.threads.hash(self._hash_group, tree.name, group, algorithm, alone)
-                for group in groups
-            )
-        )
-        return claims.digest_of(tree.kind, algorithm, claims.members_of(tree.entries))
-
-    def _hash_group(self, name: str, group: Sequence[SealedEntry], algorithm: str, alone: bool) -> None:  # noqa: FBT001 - through an executor
-        for entry in group:
-            path = f"{name}/{entry.path}" if entry.path else name
-            *folders, last = path.split("/")
-            try:
-                with below(self._root.root, folders) as folder, opened(last, at=folder, flags=READ) as fd:
-                    entry.checksum = hash_unchanged(
-                        fd, entry, algorithm, printable(path), progress=self._count, alone=alone
-                    )
-            except StagedFileChanged as error:
-                raise SourceChanged(f"{printable(path)!r} changed while it was read", path=path) from error
-            except OSError as error:
-                raise reading_error(error, path) from error
-
-    def _count(self, count: int) -> None:
-        if self.stop.is_set():
-            raise Cancelled("nobody waits for this any more")
-        self.hashed_bytes += count
+def _check_unsettled(name: str, unsettled: Mapping[str, str]) -> None:
+    if name in unsettled:
+        raise _held_by(name, unsettled)
 
 
-def _folders(entries: Sequence[SealedEntry]) -> int:
-    """The tree's own folder, and those its members lie in."""
-    found = {""}
-    for entry in entries:
-        above = entry.path.rpartition("/")[0]
-        while above not in found:
-            found.add(above)
-            above = above.rpartition("/")[0]
-    return len(found)
-
-
-def _nothing_at(name: str, store: Store) -> PathNotFound:
+def _held_by(name: str, unsettled: Mapping[str, str]) -> PathHeldByUpload:
     shown = printable(name)
-    return PathNotFound(f"there is nothing at {shown!r} on store {store.name}", path=shown)
+    return PathHeldByUpload(
+        f"{shown!r} is being ingested by upload {unsettled[name]}",
+        remedy="register it again when that has ended, if it is not in the catalogue then",
+        path=shown,
+        upload_id=unsettled[name],
+    )

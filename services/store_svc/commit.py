@@ -13,7 +13,6 @@ Trouble of one upload stops no other.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final, TypeVar
 
@@ -47,13 +46,10 @@ class CommitRun:
     not final are not; the next run takes them up again.
     """
 
-    def __init__(
-        self, kit: Kit, store: Store, root: OpenRoot, place_lock: asyncio.Lock, progress: Progress
-    ) -> None:
+    def __init__(self, kit: Kit, store: Store, root: OpenRoot, progress: Progress) -> None:
         self._kit = kit
         self._store = store
         self._root = root
-        self._place_lock = place_lock
         self._progress = progress
         self._hit = kit.faults.hit
         self.troubles: dict[str, LibrarianError] = {}
@@ -66,7 +62,7 @@ class CommitRun:
         sealed = [upload for upload in uploads if upload.state is UploadState.SEALED]
         if sealed:
             await self._verify(sealed)
-        async with self._place_lock:
+        async with self._kit.place_locks[self._store.name]:
             # Whatever is VERIFIED on this store, also what a crash left: an upload that was placed and
             # not recorded must be recorded before another one finds its place taken.
             async with self._kit.database.transaction() as connection:

@@ -7,9 +7,9 @@ A commit that is under way is joined by who asks for it again. This process alon
 from __future__ import annotations
 
 import asyncio
-from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 from librarian.checksums import Checksum
@@ -61,7 +61,6 @@ class Committer:
         self._kit = kit
         self._open_uploads = open_uploads
         self._running: dict[str, asyncio.Task[None]] = {}
-        self._place_locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._room = asyncio.Semaphore(_RUNS)
         self._troubles: dict[str, LibrarianError] = {}
         self._verified_bytes: dict[str, int] = {}
@@ -147,10 +146,13 @@ class Committer:
         # Entered before anything is awaited: a second call for the same uploads finds them here.
         run = asyncio.create_task(self._seal_and_run(store, idle), name=f"commit-{store.name}")
         self._running |= dict.fromkeys(idle, run)
-        run.add_done_callback(lambda _: self._ended(idle))
+        run.add_done_callback(partial(self._ended, idle))
         return {*joined, run}
 
-    def _ended(self, upload_ids: Collection[str]) -> None:
+    def _ended(self, upload_ids: Collection[str], run: asyncio.Task[None]) -> None:
+        if not run.cancelled() and (error := run.exception()) is not None:
+            # Who waited is told; nobody may be waiting any more.
+            self._kit.logger.warning("commit_interrupted", run=run.get_name(), error=str(error))
         for upload_id in upload_ids:
             self._running.pop(upload_id, None)
             self._verified_bytes.pop(upload_id, None)
@@ -167,13 +169,13 @@ class Committer:
     async def _run(self, store: Store, upload_ids: Sequence[str]) -> None:
         run = asyncio.create_task(self._work(store, upload_ids), name=f"resume-{store.name}")
         self._running |= dict.fromkeys(upload_ids, run)
-        run.add_done_callback(lambda _: self._ended(upload_ids))
+        run.add_done_callback(partial(self._ended, upload_ids))
         await asyncio.wait([run])
         run.result()
 
     async def _work(self, store: Store, upload_ids: Sequence[str]) -> None:
         async with self._room, self._kit.open_root(store) as root:
-            run = CommitRun(self._kit, store, root, self._place_locks[store.name], self._count)
+            run = CommitRun(self._kit, store, root, self._count)
             for upload_id in upload_ids:
                 self._troubles.pop(upload_id, None)
             await run.run(upload_ids)
@@ -211,7 +213,7 @@ class Committer:
             (UploadEvent.EXPIRE, UploadState.EXPIRED) if expired else (UploadEvent.ABORT, UploadState.ABORTED)
         )
         # Placing is kept out meanwhile: it would put back what is being taken away.
-        async with self._place_locks[store.name]:
+        async with self._kit.place_locks[store.name]:
             async with self._kit.database.transaction() as connection:
                 moved = await moves.give_up(connection, upload_ids, event, state, self._kit.clock.now())
                 gone = await holding_queries.delete_holdings(connection, [one.upload_id for one in moved])

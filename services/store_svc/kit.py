@@ -117,6 +117,9 @@ class Kit:
     # Held while an area's last user is looked for and the area removed, or made: never both at once.
     area_locks: defaultdict[str, asyncio.Lock] = field(default_factory=lambda: defaultdict(asyncio.Lock))
 
+    # Held while what lies at final paths, and the rows that tell of it, change.
+    place_locks: defaultdict[str, asyncio.Lock] = field(default_factory=lambda: defaultdict(asyncio.Lock))
+
     async def store(self, name: str) -> Store:
         """Raises StoreNotFound, StoreDisabled."""
         async with self.database.transaction() as connection:

@@ -78,7 +78,7 @@ class Placer:
 
     def _check_placed_before(self, parent: int, last: str, upload: Upload) -> None:
         there = lstat(last, at=parent)
-        if there is None or there.st_ino != upload.inode:
+        if there is None or not is_its_own(upload, there):
             raise self._lost(upload)
 
     def _place_file(self, parent: int, last: str, uid: str, status: os.stat_result) -> None:
@@ -162,6 +162,15 @@ class Placer:
             remedy="somebody removed them by hand: put the dataset again",
             upload_id=upload.upload_id,
         )
+
+
+def is_its_own(upload: Upload, there: os.stat_result) -> bool:
+    """Whether this is what the upload placed. Inode numbers are used again: a file has to agree in more."""
+    if not upload.inode or there.st_ino != upload.inode:
+        return False
+    if upload.kind is DatasetKind.DIRECTORY:
+        return stat.S_ISDIR(there.st_mode)
+    return (there.st_size, there.st_mtime_ns) == (upload.size_bytes, upload.mtime_ns)
 
 
 def is_placeholder(status: os.stat_result, *, directory: bool) -> bool:

@@ -107,7 +107,7 @@ class Claims:
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """One row of uploads. `digest`, `size_bytes`, `member_count`, `inode` from VERIFIED on."""
+    """One row of uploads. `digest`, `size_bytes`, `member_count`, `inode`, `mtime_ns` from VERIFIED on."""
 
     upload_id: str
     store: str
@@ -125,6 +125,7 @@ class Upload:
     size_bytes: int = 0
     member_count: int = 0
     inode: int = 0
+    mtime_ns: int = 0
     error: StoredError | None = None
 
 

@@ -9,7 +9,7 @@ from librarian.manifests import DatasetKind
 from store_svc import layout
 from store_svc.directories import below, lstat, prune, remove
 from store_svc.identity import OpenRoot
-from store_svc.placing import is_placeholder
+from store_svc.placing import is_its_own, is_placeholder
 from store_svc.records import Upload
 from store_svc.sidecars import remove_sidecar
 
@@ -36,7 +36,7 @@ def _take_back(root: OpenRoot, upload: Upload) -> None:
     noted = lstat(layout.intent(upload.upload_id), at=root.sealed) is not None
     with suppress(FileNotFoundError, NotADirectoryError), below(root.root, folders) as parent:
         there = lstat(last, at=parent)
-        if there is not None and upload.inode and there.st_ino == upload.inode:
+        if there is not None and is_its_own(upload, there):
             # Out of sight in one step; emptied there.
             leaving = layout.leaving(upload.upload_id)
             os.rename(last, leaving, src_dir_fd=parent, dst_dir_fd=root.sealed)

@@ -119,6 +119,19 @@ async def verified_uploads(connection: AsyncConnection, store: str) -> list[Uplo
     return [upload_of(row) for row in await connection.execute(statement.order_by(uploads.c.begin_time))]
 
 
+async def unsettled_names(connection: AsyncConnection, store: str, names: Sequence[str]) -> dict[str, str]:
+    """Uploads by name that lie at their place, or are about to, and of which the catalogue is not known to
+    know.
+    """
+    statement = select(uploads.c.name, uploads.c.upload_id).where(
+        uploads.c.store == store,
+        uploads.c.name == func.any(array("names", TEXT)),
+        uploads.c.state.in_((UploadState.VERIFIED, UploadState.COMMITTED)),
+    )
+    found = await connection.execute(statement, {"names": list(names)})
+    return {name: upload_id for name, upload_id in found}  # noqa: C416 - rows are no pairs to mypy
+
+
 async def used_areas(connection: AsyncConnection, areas: Sequence[str]) -> set[str]:
     """Which of these staging areas somebody may still write to, or a commit still take from."""
     statement = (
@@ -169,5 +182,6 @@ def upload_of(row: Row[Any]) -> Upload:
         row.size_bytes or 0,
         row.member_count or 0,
         _unsigned(row.inode or 0),
+        row.mtime_ns or 0,
         None if row.error is None else StoredError(**row.error),
     )

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from store_lab import Lab, a_file, a_lab, claims_of, stage
 
-from librarian.errors import InvalidInput, PathNotFound, ReplicaNotFound
+from librarian.errors import InvalidInput, PathHeldByUpload, PathNotFound, ReplicaNotFound
 from librarian.hashing import hash_file
 from store_svc.adopting import Adopted, adopt_trees
 from store_svc.finding import find_trees
@@ -147,6 +147,24 @@ async def test_adopt_refuses_by_name(lab: Lab, tmp_path: Path) -> None:
     with pytest.raises(InvalidInput):
         async for _ in adopt_trees(lab.kit, "main", ["x"], "sha256", "no json"):
             pass
+
+
+async def test_an_upload_in_its_place_is_not_adopted(lab: Lab) -> None:
+    """Its fate is open: it may be taken away again, and the adopted dataset with it."""
+    uid = (await lab.put("one", b"abc")).upload_id
+    tree = (await adopted(lab, "one"))["one"]
+    assert isinstance(tree.error, PathHeldByUpload)
+    await lab.house.committer.confirm("main", [uid])
+    assert (await adopted(lab, "one"))["one"].already
+
+
+async def test_abort_leaves_what_another_put_in_its_place(lab: Lab) -> None:
+    uid = (await lab.put("one", b"abc")).upload_id
+    inode = (lab.root / "one").stat().st_ino
+    (lab.root / "one").write_bytes(b"mine")
+    assert (lab.root / "one").stat().st_ino == inode
+    await lab.house.committer.abort("main", [uid], idle_seconds=0)
+    assert (lab.root / "one").read_bytes() == b"mine"
 
 
 async def test_find_trees(lab: Lab) -> None:
