@@ -35,7 +35,6 @@ MAX_NAMES: Final = 1000
 # Written to the database and told together.
 _BATCH: Final = 100
 _TELL_SECONDS: Final = 1.0
-_GROUP_BYTES: Final = 64 << 20
 
 
 @dataclass(frozen=True, slots=True)
