@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import secrets
+import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,6 +22,8 @@ SEED_VARIABLE = "TEST_SEED"
 
 
 def pytest_configure() -> None:
+    # A run in the background of a script inherits that Ctrl-C is ignored; what the tests start must not.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     # Set before workers are started, so that all of them have the same.
     os.environ.setdefault(SEED_VARIABLE, str(secrets.randbelow(2**32)))
 

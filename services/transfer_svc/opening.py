@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from librarian.api.store.v1 import store_pb2
 from librarian.api.transfer.v1 import transfer_pb2 as pb
-from librarian.errors import IngestClosed, LibrarianError
+from librarian.errors import IngestClosed, LibrarianError, Unavailable
 from librarian.manifests import DatasetKind
 from librarian.messages import error_of, item_error
 from svckit.auth import Caller
@@ -123,9 +123,9 @@ class Opening:
             if uid in found and found[uid].state == IngestState.OPEN:
                 elsewhere[index] = found[uid]
             elif uid not in ours:
-                closed = IngestClosed(f"ingest {uid} was closed while it was opened", ingest_id=uid)
-                self.errors.append(closed)
-                self.verdicts[index] = pb.BeginIngestVerdict(error=item_error(closed))
+                gone = _gone(uid, found.get(uid))
+                self.errors.append(gone)
+                self.verdicts[index] = pb.BeginIngestVerdict(error=item_error(gone))
         return self._as_placed(elsewhere)
 
     async def _plan(self, todo: Sequence[int]) -> Plan:
@@ -200,3 +200,11 @@ class Opening:
         self.errors.append(error)
         self.refused.append((self._ingests[index].ingest_id, self._store_of[index]))
         self.verdicts[index] = pb.BeginIngestVerdict(error=item_error(error))
+
+
+def _gone(uid: str, ingest: Ingest | None) -> LibrarianError:
+    """Why an ingest can be placed no more."""
+    if ingest is None:
+        # This request was under way twice, and the other one met passing trouble and forgot the ingest.
+        return Unavailable(f"ingest {uid} met trouble in a repetition of this request", ingest_id=uid)
+    return IngestClosed(f"ingest {uid} was closed while it was opened", ingest_id=uid)

@@ -123,7 +123,7 @@ async def test_a_dead_background_task_is_exit_code_1(directory: Path) -> None:
             assert await served.ends() == 1
         died = [event for event in await served.events() if event["event"] == "background_task_died"]
     assert died[0]["task"] == "mortal"
-    assert died[0]["exception"][0]["exc_value"] == "as told"
+    assert "as told" in died[0]["exception"]
 
 
 async def test_what_cannot_start_says_why(directory: Path) -> None:
