@@ -10,6 +10,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Final
 
+from librarian import kernel
 from librarian.api.store.v1 import store_pb2
 from librarian.api.store.v1.store_pb2_grpc import add_StoreServiceServicer_to_server
 from store_svc.door import bytes_only, door_credentials, ticket_holders
@@ -55,6 +56,7 @@ async def _opened(runtime: Runtime) -> AsyncIterator[Kit]:
     store = settings.store
     await migrate(store.dsn, store.schema, MIGRATIONS, settings.database.migrate)
     _allow_many_files()
+    kernel.keep_freed_memory()
     async with AsyncExitStack() as stack:
         database = await stack.enter_async_context(
             Database.open(
