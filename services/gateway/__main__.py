@@ -6,13 +6,13 @@ import sys
 from collections.abc import Sequence
 
 from gateway.app import build
-from svckit.allocator import keep_freed_buffers
+from librarian.kernel import keep_freed_memory
 from svckit.server import main as serve
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The exit code; see svckit.server.main."""
-    keep_freed_buffers()
+    keep_freed_memory()
     return serve("gateway", build, argv)
 
 

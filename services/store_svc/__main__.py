@@ -6,13 +6,11 @@ import sys
 from collections.abc import Sequence
 
 from store_svc.app import build
-from svckit.allocator import keep_freed_buffers
 from svckit.server import main as serve
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The exit code; see svckit.server.main."""
-    keep_freed_buffers()
     return serve("store", build, argv)
 
 

@@ -16,6 +16,7 @@ from librarian.errors import LibrarianError, TicketInvalid, Unavailable
 from librarian.handover import from_thread
 from librarian.ingest.local import Tick
 from librarian.ingest.reading import Reader, UploadJob
+from librarian.kernel import keep_freed_memory
 
 PAGE_SIZE = 1000
 # Questions under way at once when a broken stream is taken up again.
@@ -47,6 +48,7 @@ class StreamStaging:
         """Returns when the store has every byte of every job without an error. `resume`: some may be
         there from an earlier run.
         """
+        keep_freed_memory()
         ask = resume
         while True:
             open_jobs = [job for job in jobs if job.error is None]
