@@ -210,6 +210,26 @@ class ReplicaNotFound(NotFound):
     default_remedy = "`librarian show NAME` tells where its copies are"
 
 
+class TransferNotFound(NotFound):
+    reason = "TRANSFER_NOT_FOUND"
+    default_remedy = "`librarian transfer ls` shows the transfers there are"
+
+
+class RouteNotFound(NotFound):
+    reason = "ROUTE_NOT_FOUND"
+    default_remedy = "`librarian route ls` shows the routes there are"
+
+
+class PeerNotFound(NotFound):
+    reason = "PEER_NOT_FOUND"
+    default_remedy = "`librarian peer ls` shows the peers there are"
+
+
+class BatchNotFound(NotFound):
+    reason = "BATCH_NOT_FOUND"
+    default_remedy = "offer it again"
+
+
 class TokenNotFound(NotFound):
     reason = "TOKEN_NOT_FOUND"
     default_remedy = "`librarian token ls` shows the tokens"
@@ -247,6 +267,21 @@ class PathTaken(Conflict):
 
 class PathHeldByUpload(Conflict):
     reason = "PATH_HELD_BY_UPLOAD"
+
+
+class UidTaken(Conflict):
+    reason = "UID_TAKEN"
+    default_remedy = "it has another name or other bytes there: compare `librarian show` at both sites"
+
+
+class RouteExists(Conflict):
+    reason = "ROUTE_EXISTS"
+    default_remedy = "change that route, or remove it first"
+
+
+class PeerExists(Conflict):
+    reason = "PEER_EXISTS"
+    default_remedy = "remove the peer of that name first, if its key was really lost"
 
 
 class StoreExists(Conflict):
@@ -342,6 +377,36 @@ class MembersIncomplete(Refused):
     reason = "MEMBERS_INCOMPLETE"
 
 
+class SourceVanished(Refused):
+    reason = "SOURCE_VANISHED"
+    default_remedy = "verify the dataset: its copy here is not where it should be"
+
+
+class LandingInvalid(Refused):
+    reason = "LANDING_INVALID"
+    default_remedy = "compare the landing of the route with what the peer offers (`librarian route ls`)"
+
+
+class OriginInvalid(Refused):
+    reason = "ORIGIN_INVALID"
+    default_remedy = "the statement of its origin does not fit the dataset: ask the site it came from"
+
+
+class KeyNotIntroduced(Refused):
+    reason = "KEY_NOT_INTRODUCED"
+    default_remedy = "the sender has to introduce the key of that site"
+
+
+class ReceiptMismatch(Refused):
+    reason = "RECEIPT_MISMATCH"
+    default_remedy = "the receipt is about other bytes than this site has: compare `librarian show` at both"
+
+
+class Withdrawn(Refused):
+    reason = "WITHDRAWN"
+    default_remedy = "the sender gave it up; it can be offered again"
+
+
 class OffsetMismatch(Refused):
     reason = "OFFSET_MISMATCH"
     default_remedy = "ask GetUpload what is persisted and go on there"
@@ -424,6 +489,31 @@ class TokenRevoked(Unauthenticated):
     default_remedy = "ask the site's admin for a new token (`librarian token issue`)"
 
 
+class InviteInvalid(Unauthenticated):
+    reason = "INVITE_INVALID"
+    default_remedy = "ask the other site for a new code (`librarian peer invite`)"
+
+
+class PeerUnknown(Unauthenticated):
+    reason = "PEER_UNKNOWN"
+    default_remedy = "pair the two sites (`librarian peer invite`, `librarian peer join`)"
+
+
+class PeerKeyUnknown(Unauthenticated):
+    reason = "PEER_KEY_UNKNOWN"
+    default_remedy = "check in with a key that is known, or pair the two sites again"
+
+
+class PeerTokenInvalid(Unauthenticated):
+    reason = "PEER_TOKEN_INVALID"
+    default_remedy = "compare the clocks and the names of both sites"
+
+
+class PeerSessionEnded(Unauthenticated):
+    reason = "PEER_SESSION_ENDED"
+    default_remedy = "say Hello again"
+
+
 class TicketInvalid(Unauthenticated):
     reason = "TICKET_INVALID"
     default_remedy = "begin the upload or read again for a fresh ticket"
@@ -432,6 +522,11 @@ class TicketInvalid(Unauthenticated):
 class RoleMayNot(Denied):
     reason = "ROLE_MAY_NOT"
     default_remedy = "use a token with a role that may (`librarian token issue --role ...`)"
+
+
+class PeerPaused(Denied):
+    reason = "PEER_PAUSED"
+    default_remedy = "the other site has paused this one: `librarian peer resume` there goes on"
 
 
 class NameOutsidePrefix(Denied):

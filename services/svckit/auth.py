@@ -39,6 +39,8 @@ class Role(StrEnum):
     OPERATOR = "operator"
     ADMIN = "admin"
     SERVICE = "service"
+    # Another site, named by the caller's subject.
+    PEER = "peer"
 
 
 @dataclass(frozen=True, slots=True)

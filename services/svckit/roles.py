@@ -8,9 +8,14 @@ _CATALOG = "/librarian.api.catalog.v1.CatalogService/"
 _STORE = "/librarian.api.store.v1.StoreService/"
 _TRANSFER = "/librarian.api.transfer.v1.TransferService/"
 _SITE = "/librarian.api.gateway.v1.SiteService/"
+_PEERS = "/librarian.api.gateway.v1.PeerService/"
+_PAIRING = "/librarian.api.federation.v1.PairingService/"
+_FEDERATION = "/librarian.api.federation.v1.FederationService/"
 
 SERVICES = frozenset({Role.SERVICE})
-READERS = frozenset(Role)
+# Another site. It is no reader: what it may do is listed for it by name.
+PEERS = frozenset({Role.PEER})
+READERS = frozenset(Role) - PEERS
 INGESTERS = READERS - {Role.READER}
 OPERATORS = INGESTERS - {Role.INGESTER}
 # Token management is for people: no service is among them.
@@ -29,12 +34,15 @@ METHOD_ROLES: dict[str, frozenset[Role]] = {
     _CATALOG + "ListEvents": READERS,
     _CATALOG + "WatchEvents": READERS,
     _CATALOG + "GetSummary": READERS,
+    _CATALOG + "RecordReceipts": SERVICES,
+    _CATALOG + "ListReceipts": READERS,
     _STORE + "ListStores": READERS,
     _STORE + "AddStore": OPERATORS,
     _STORE + "UpdateStore": OPERATORS,
     _STORE + "BeginUploads": SERVICES,
-    _STORE + "WriteUpload": INGESTERS,
-    _STORE + "GetUpload": INGESTERS,
+    # Peers too: a ticket names the uploads.
+    _STORE + "WriteUpload": INGESTERS | PEERS,
+    _STORE + "GetUpload": INGESTERS | PEERS,
     _STORE + "CommitUploads": SERVICES,
     _STORE + "ReadManifest": SERVICES,
     _STORE + "ConfirmUploads": SERVICES,
@@ -55,6 +63,32 @@ METHOD_ROLES: dict[str, frozenset[Role]] = {
     _TRANSFER + "RegisterTrees": OPERATORS,
     _TRANSFER + "VerifyReplicas": OPERATORS,
     _TRANSFER + "ScanStore": OPERATORS,
+    _TRANSFER + "AddRoute": OPERATORS,
+    _TRANSFER + "ListRoutes": READERS,
+    _TRANSFER + "UpdateRoute": OPERATORS,
+    _TRANSFER + "RemoveRoute": OPERATORS,
+    _TRANSFER + "ListTransfers": READERS,
+    _TRANSFER + "GetTransfer": READERS,
+    _TRANSFER + "WatchTransfers": READERS,
+    _TRANSFER + "RetryTransfers": OPERATORS,
+    _TRANSFER + "CancelTransfers": OPERATORS,
+    _TRANSFER + "PrioritizeTransfers": OPERATORS,
+    _TRANSFER + "ExplainDataset": READERS,
+    _TRANSFER + "GetTransferStatus": READERS,
+    _TRANSFER + "ListDeliveries": READERS,
+    _TRANSFER + "PutPeers": SERVICES,
+    # A site's own workers bring datasets to its other stores by the same calls.
+    _FEDERATION + "Offer": PEERS | SERVICES,
+    _FEDERATION + "Deliver": PEERS | SERVICES,
+    _FEDERATION + "GetBatch": PEERS | SERVICES,
+    _FEDERATION + "Withdraw": PEERS | SERVICES,
+    _FEDERATION + "ListReceipts": PEERS,
+    _PAIRING + "CheckIn": PEERS,
+    _PEERS + "InvitePeer": ADMINS,
+    _PEERS + "JoinPeer": ADMINS,
+    _PEERS + "ListPeers": READERS,
+    _PEERS + "UpdatePeer": OPERATORS - SERVICES,
+    _PEERS + "RemovePeer": ADMINS,
     _SITE + "GetSite": READERS,
     _SITE + "IssueToken": ADMINS,
     _SITE + "ListTokens": ADMINS,
@@ -65,6 +99,9 @@ METHOD_ROLES: dict[str, frozenset[Role]] = {
 OPEN_SERVICES = (
     "/grpc.health.v1.Health/",
     "/grpc.reflection.v1alpha.ServerReflection/",
+    # Hello opens a session and Join proves itself by an invitation's secret: neither can carry a token.
+    _PAIRING + "Hello",
+    _PAIRING + "Join",
 )
 
 

@@ -8,13 +8,15 @@ import pytest
 from google.protobuf.descriptor import FileDescriptor
 
 from librarian.api.catalog.v1 import catalog_pb2
+from librarian.api.federation.v1 import federation_pb2
 from librarian.api.gateway.v1 import gateway_pb2
 from librarian.api.store.v1 import store_pb2
 from librarian.api.transfer.v1 import transfer_pb2
 from svckit.auth import Role
 from svckit.roles import METHOD_ROLES, is_open
 
-CLIENTS = frozenset(Role) - {Role.SERVICE}
+CLIENTS = frozenset(Role) - {Role.SERVICE, Role.PEER}
+OPEN = {f"/librarian.api.federation.v1.PairingService/{name}" for name in ("Hello", "Join")}
 
 
 def methods_of(*files: FileDescriptor) -> Iterator[str]:
@@ -25,8 +27,24 @@ def methods_of(*files: FileDescriptor) -> Iterator[str]:
 
 
 SERVED = sorted(
-    methods_of(catalog_pb2.DESCRIPTOR, gateway_pb2.DESCRIPTOR, store_pb2.DESCRIPTOR, transfer_pb2.DESCRIPTOR)
+    method
+    for method in methods_of(
+        catalog_pb2.DESCRIPTOR,
+        federation_pb2.DESCRIPTOR,
+        gateway_pb2.DESCRIPTOR,
+        store_pb2.DESCRIPTOR,
+        transfer_pb2.DESCRIPTOR,
+    )
+    if method not in OPEN
 )
+FOR_PEERS = {
+    *(f"FederationService/{name}" for name in ("Offer", "Deliver", "GetBatch", "Withdraw", "ListReceipts")),
+    "PairingService/CheckIn",
+    "StoreService/WriteUpload",
+    "StoreService/GetUpload",
+}
+# Not for services: what belongs to people, and what only another site asks.
+NOT_FOR_SERVICES = ("SiteService", "PeerService", "PairingService", "FederationService/ListReceipts")
 
 
 def test_every_rpc_has_its_roles_and_none_is_invented() -> None:
@@ -40,7 +58,12 @@ def test_every_proto_package_is_looked_at() -> None:
     import librarian.api
 
     packages = {path.parent.parent.name for path in Path(librarian.api.__path__[0]).glob("*/v*/*_pb2.py")}
-    assert packages == {"catalog", "common", "gateway", "store", "transfer"}
+    assert packages == {"catalog", "common", "federation", "gateway", "store", "transfer"}
+
+
+def test_a_peer_may_what_is_listed_for_it_and_nothing_else() -> None:
+    allowed = {method for method, roles in METHOD_ROLES.items() if Role.PEER in roles}
+    assert {method.split(".v1.")[1] for method in allowed} == FOR_PEERS
 
 
 @pytest.mark.parametrize("method", SERVED)
@@ -50,8 +73,10 @@ def test_more_role_is_never_less(method: str) -> None:
     assert allowed == sorted(allowed)
 
 
-@pytest.mark.parametrize("method", [method for method in SERVED if "SiteService" not in method])
-def test_services_may_call_all_but_token_management(method: str) -> None:
+@pytest.mark.parametrize(
+    "method", [method for method in SERVED if not any(name in method for name in NOT_FOR_SERVICES)]
+)
+def test_services_may_call_all_but_what_is_for_people_and_peers(method: str) -> None:
     assert Role.SERVICE in METHOD_ROLES[method]
 
 
@@ -74,8 +99,9 @@ def test_clients_never_publish(method: str) -> None:
     assert not METHOD_ROLES[method] & CLIENTS
 
 
-def test_only_probes_and_reflection_are_open() -> None:
+def test_only_probes_reflection_and_the_start_of_a_session_are_open() -> None:
     assert is_open("/grpc.health.v1.Health/Check")
     assert is_open("/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo")
     assert not any(is_open(method) for method in SERVED)
+    assert all(is_open(method) for method in OPEN)
     assert not is_open("/grpc.health.v1.HealthX/Check")

@@ -125,6 +125,7 @@ class Dataset(_message.Message):
     REPLICAS_FIELD_NUMBER: _builtins.int
     ORIGIN_FIELD_NUMBER: _builtins.int
     TRACEPARENT_FIELD_NUMBER: _builtins.int
+    REMOTE_REPLICAS_FIELD_NUMBER: _builtins.int
     uid: _builtins.str
     name: _builtins.str
     kind: _common_pb2.DatasetKind.ValueType
@@ -153,6 +154,10 @@ class Dataset(_message.Message):
     def replicas(self) -> _containers.RepeatedCompositeFieldContainer[Global___Replica]: ...
     @_builtins.property
     def origin(self) -> _common_pb2.Signed: ...
+    @_builtins.property
+    def remote_replicas(self) -> _containers.RepeatedCompositeFieldContainer[Global___RemoteReplica]:
+        """Copies at other sites, as their receipts tell. Filled together with `replicas`."""
+
     def __init__(
         self,
         *,
@@ -171,14 +176,61 @@ class Dataset(_message.Message):
         replicas: _abc.Iterable[Global___Replica] | None = ...,
         origin: _common_pb2.Signed | None = ...,
         traceparent: _builtins.str = ...,
+        remote_replicas: _abc.Iterable[Global___RemoteReplica] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "digest", b"digest", "origin", b"origin", "publish_time", b"publish_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "digest", b"digest", "kind", b"kind", "member_count", b"member_count", "name", b"name", "origin", b"origin", "publish_time", b"publish_time", "replicas", b"replicas", "site", b"site", "size_bytes", b"size_bytes", "state", b"state", "tags", b"tags", "traceparent", b"traceparent", "uid", b"uid", "uploader", b"uploader"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "digest", b"digest", "kind", b"kind", "member_count", b"member_count", "name", b"name", "origin", b"origin", "publish_time", b"publish_time", "remote_replicas", b"remote_replicas", "replicas", b"replicas", "site", b"site", "size_bytes", b"size_bytes", "state", b"state", "tags", b"tags", "traceparent", b"traceparent", "uid", b"uid", "uploader", b"uploader"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Dataset: _TypeAlias = Dataset  # noqa: Y015
+
+@_typing.final
+class RemoteReplica(_message.Message):
+    """A copy at another site, known by that site's newest receipt and by nothing else."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SITE_FIELD_NUMBER: _builtins.int
+    STORE_FIELD_NUMBER: _builtins.int
+    STORE_CLASS_FIELD_NUMBER: _builtins.int
+    FAILURE_DOMAIN_FIELD_NUMBER: _builtins.int
+    VERIFY_TIME_FIELD_NUMBER: _builtins.int
+    RECORD_TIME_FIELD_NUMBER: _builtins.int
+    VIA_SITE_FIELD_NUMBER: _builtins.int
+    site: _builtins.str
+    store: _builtins.str
+    store_class: _builtins.str
+    failure_domain: _builtins.str
+    via_site: _builtins.str
+    """The peer that brought the receipt; the holder itself unless it was relayed."""
+    @_builtins.property
+    def verify_time(self) -> _timestamp_pb2.Timestamp:
+        """When every byte was last re-read, by the holder's clock."""
+
+    @_builtins.property
+    def record_time(self) -> _timestamp_pb2.Timestamp:
+        """When the receipt was first recorded here. Freshness is judged by the earlier of the two."""
+
+    def __init__(
+        self,
+        *,
+        site: _builtins.str = ...,
+        store: _builtins.str = ...,
+        store_class: _builtins.str = ...,
+        failure_domain: _builtins.str = ...,
+        verify_time: _timestamp_pb2.Timestamp | None = ...,
+        record_time: _timestamp_pb2.Timestamp | None = ...,
+        via_site: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["record_time", b"record_time", "verify_time", b"verify_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["failure_domain", b"failure_domain", "record_time", b"record_time", "site", b"site", "store", b"store", "store_class", b"store_class", "verify_time", b"verify_time", "via_site", b"via_site"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RemoteReplica: _TypeAlias = RemoteReplica  # noqa: Y015
 
 @_typing.final
 class Replica(_message.Message):
@@ -251,6 +303,8 @@ class DatasetFilter(_message.Message):
     HAS_STORE_FIELD_NUMBER: _builtins.int
     LACKS_STORE_FIELD_NUMBER: _builtins.int
     HAS_REPLICA_STATE_FIELD_NUMBER: _builtins.int
+    HAS_SITE_FIELD_NUMBER: _builtins.int
+    LACKS_SITE_FIELD_NUMBER: _builtins.int
     name_prefix: _builtins.str
     """Names starting with these bytes ("satp3/obs/1718")."""
     name_glob: _builtins.str
@@ -263,6 +317,9 @@ class DatasetFilter(_message.Message):
     lacks_store: _builtins.str
     has_replica_state: _common_pb2.ReplicaState.ValueType
     """Has a replica in this state."""
+    has_site: _builtins.str
+    """Has (lacks) a receipt of this other site."""
+    lacks_site: _builtins.str
     @_builtins.property
     def tags(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """All of them must be there with these values; an empty value matches any."""
@@ -287,10 +344,12 @@ class DatasetFilter(_message.Message):
         has_store: _builtins.str = ...,
         lacks_store: _builtins.str = ...,
         has_replica_state: _common_pb2.ReplicaState.ValueType = ...,
+        has_site: _builtins.str = ...,
+        lacks_site: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_max_size_bytes", b"_max_size_bytes", "_min_size_bytes", b"_min_size_bytes", "created_after", b"created_after", "created_before", b"created_before", "max_size_bytes", b"max_size_bytes", "min_size_bytes", b"min_size_bytes"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_size_bytes", b"_max_size_bytes", "_min_size_bytes", b"_min_size_bytes", "created_after", b"created_after", "created_before", b"created_before", "has_replica_state", b"has_replica_state", "has_store", b"has_store", "lacks_store", b"lacks_store", "max_size_bytes", b"max_size_bytes", "min_size_bytes", b"min_size_bytes", "name_glob", b"name_glob", "name_prefix", b"name_prefix", "tags", b"tags", "uploader", b"uploader"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_size_bytes", b"_max_size_bytes", "_min_size_bytes", b"_min_size_bytes", "created_after", b"created_after", "created_before", b"created_before", "has_replica_state", b"has_replica_state", "has_site", b"has_site", "has_store", b"has_store", "lacks_site", b"lacks_site", "lacks_store", b"lacks_store", "max_size_bytes", b"max_size_bytes", "min_size_bytes", b"min_size_bytes", "name_glob", b"name_glob", "name_prefix", b"name_prefix", "tags", b"tags", "uploader", b"uploader"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__max_size_bytes: _TypeAlias = _typing.Literal["max_size_bytes"]  # noqa: Y015
     _WhichOneofArgType__max_size_bytes: _TypeAlias = _typing.Literal["_max_size_bytes", b"_max_size_bytes"]  # noqa: Y015
@@ -947,6 +1006,161 @@ class UpdateReplicasResponse(_message.Message):
 Global___UpdateReplicasResponse: _TypeAlias = UpdateReplicasResponse  # noqa: Y015
 
 @_typing.final
+class ReceiptRecord(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RECEIPT_FIELD_NUMBER: _builtins.int
+    VIA_SITE_FIELD_NUMBER: _builtins.int
+    via_site: _builtins.str
+    """The peer that brought it."""
+    @_builtins.property
+    def receipt(self) -> _common_pb2.Signed:
+        """Of type "librarian.receipt"."""
+
+    def __init__(
+        self,
+        *,
+        receipt: _common_pb2.Signed | None = ...,
+        via_site: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["receipt", b"receipt"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["receipt", b"receipt", "via_site", b"via_site"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReceiptRecord: _TypeAlias = ReceiptRecord  # noqa: Y015
+
+@_typing.final
+class RecordReceiptsRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    RECEIPTS_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    @_builtins.property
+    def receipts(self) -> _containers.RepeatedCompositeFieldContainer[Global___ReceiptRecord]:
+        """At most 1000."""
+
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        receipts: _abc.Iterable[Global___ReceiptRecord] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["receipts", b"receipts", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RecordReceiptsRequest: _TypeAlias = RecordReceiptsRequest  # noqa: Y015
+
+@_typing.final
+class ReceiptVerdict(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    INDEX_FIELD_NUMBER: _builtins.int
+    ERROR_FIELD_NUMBER: _builtins.int
+    index: _builtins.int
+    @_builtins.property
+    def error(self) -> _common_pb2.ItemError: ...
+    def __init__(
+        self,
+        *,
+        index: _builtins.int = ...,
+        error: _common_pb2.ItemError | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["error", b"error"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "index", b"index"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReceiptVerdict: _TypeAlias = ReceiptVerdict  # noqa: Y015
+
+@_typing.final
+class RecordReceiptsResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RECORDED_COUNT_FIELD_NUMBER: _builtins.int
+    VERDICTS_FIELD_NUMBER: _builtins.int
+    recorded_count: _builtins.int
+    """How many were new."""
+    @_builtins.property
+    def verdicts(self) -> _containers.RepeatedCompositeFieldContainer[Global___ReceiptVerdict]:
+        """Only for those refused."""
+
+    def __init__(
+        self,
+        *,
+        recorded_count: _builtins.int = ...,
+        verdicts: _abc.Iterable[Global___ReceiptVerdict] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["recorded_count", b"recorded_count", "verdicts", b"verdicts"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RecordReceiptsResponse: _TypeAlias = RecordReceiptsResponse  # noqa: Y015
+
+@_typing.final
+class ListReceiptsRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    AFTER_FIELD_NUMBER: _builtins.int
+    DATASET_UID_FIELD_NUMBER: _builtins.int
+    page_size: _builtins.int
+    dataset_uid: _builtins.str
+    """Only receipts of this dataset."""
+    @_builtins.property
+    def after(self) -> Global___EventCursor:
+        """Absent: from the beginning of the current epoch. OUT_OF_RANGE/CURSOR_OF_ANOTHER_EPOCH after a restore."""
+
+    def __init__(
+        self,
+        *,
+        page_size: _builtins.int = ...,
+        after: Global___EventCursor | None = ...,
+        dataset_uid: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["after", b"after"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after", b"after", "dataset_uid", b"dataset_uid", "page_size", b"page_size"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListReceiptsRequest: _TypeAlias = ListReceiptsRequest  # noqa: Y015
+
+@_typing.final
+class ListReceiptsResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RECEIPTS_FIELD_NUMBER: _builtins.int
+    NEXT_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def receipts(self) -> _containers.RepeatedCompositeFieldContainer[Global___ReceiptRecord]: ...
+    @_builtins.property
+    def next(self) -> Global___EventCursor:
+        """Where to go on; equal to `after` when there is nothing new. There may be more while it differs."""
+
+    def __init__(
+        self,
+        *,
+        receipts: _abc.Iterable[Global___ReceiptRecord] | None = ...,
+        next: Global___EventCursor | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["next", b"next"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["next", b"next", "receipts", b"receipts"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListReceiptsResponse: _TypeAlias = ListReceiptsResponse  # noqa: Y015
+
+@_typing.final
 class EventCursor(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -980,7 +1194,9 @@ class Event(_message.Message):
     STORE_FIELD_NUMBER: _builtins.int
     DETAILS_JSON_FIELD_NUMBER: _builtins.int
     type: _builtins.str
-    """A constant: DATASET_PUBLISHED, REPLICA_ADDED, REPLICA_VERIFIED, REPLICA_STATE_CHANGED, ..."""
+    """A constant: DATASET_PUBLISHED, REPLICA_ADDED, REPLICA_VERIFIED, REPLICA_STATE_CHANGED,
+    RECEIPT_RECORDED (details: site, store, store_class, failure_domain, verify_time_us, via_site), ...
+    """
     dataset_uid: _builtins.str
     dataset_name: _builtins.str
     store: _builtins.str

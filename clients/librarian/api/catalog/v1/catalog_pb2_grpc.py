@@ -85,6 +85,16 @@ class CatalogServiceStub:
                 request_serializer=librarian_dot_api_dot_catalog_dot_v1_dot_catalog__pb2.UpdateReplicasRequest.SerializeToString,
                 response_deserializer=librarian_dot_api_dot_catalog_dot_v1_dot_catalog__pb2.UpdateReplicasResponse.FromString,
                 _registered_method=True)
+        self.RecordReceipts = channel.unary_unary(
+                '/librarian.api.catalog.v1.CatalogService/RecordReceipts',
+                request_serializer=librarian_dot_api_dot_catalog_dot_v1_dot_catalog__pb2.RecordReceiptsRequest.SerializeToString,
+                response_deserializer=librarian_dot_api_dot_catalog_dot_v1_dot_catalog__pb2.RecordReceiptsResponse.FromString,
+                _registered_method=True)
+        self.ListReceipts = channel.unary_unary(
+                '/librarian.api.catalog.v1.CatalogService/ListReceipts',
+                request_serializer=librarian_dot_api_dot_catalog_dot_v1_dot_catalog__pb2.ListReceiptsRequest.SerializeToString,
+                response_deserializer=librarian_dot_api_dot_catalog_dot_v1_dot_catalog__pb2.ListReceiptsResponse.FromString,
+                _registered_method=True)
         self.ListEvents = channel.unary_unary(
                 '/librarian.api.catalog.v1.CatalogService/ListEvents',
                 request_serializer=librarian_dot_api_dot_catalog_dot_v1_dot_catalog__pb2.ListEventsRequest.SerializeToString,
@@ -167,7 +177,8 @@ class CatalogServiceServicer:
 
     def PublishDatasets(self, request, context):
         """Makes datasets visible, all at once with their replica and event. Services only. A verdict an
-        item; repeating it gives the same verdicts.
+        item; repeating it gives the same verdicts. A live dataset of the same uid, name and digest answers
+        ALREADY_THERE and gains the replica, where it had none on that store.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -176,6 +187,23 @@ class CatalogServiceServicer:
     def UpdateReplicas(self, request, context):
         """Facts about copies on this site's stores (found, suspect, corrupt, missing). Services only.
         An illegal move of the replica lifecycle refuses that item: FAILED_PRECONDITION/ILLEGAL_TRANSITION.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RecordReceipts(self, request, context):
+        """Receipts of other sites, verified by the caller: each adds or renews a remote replica and is kept
+        for ever as it came. Services only. The same receipt again is a success and no event; an older
+        one than is known of that (site, store, dataset) is kept and changes nothing else. A verdict an
+        item that was refused: DATASET_NOT_FOUND, RECEIPT_MISMATCH (another digest than this site's).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListReceipts(self, request, context):
+        """Receipts in the order they were recorded here, after a cursor; or those of one dataset.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -250,6 +278,16 @@ def add_CatalogServiceServicer_to_server(servicer, server):
                     servicer.UpdateReplicas,
                     request_deserializer=librarian_dot_api_dot_catalog_dot_v1_dot_catalog__pb2.UpdateReplicasRequest.FromString,
                     response_serializer=librarian_dot_api_dot_catalog_dot_v1_dot_catalog__pb2.UpdateReplicasResponse.SerializeToString,
+            ),
+            'RecordReceipts': grpc.unary_unary_rpc_method_handler(
+                    servicer.RecordReceipts,
+                    request_deserializer=librarian_dot_api_dot_catalog_dot_v1_dot_catalog__pb2.RecordReceiptsRequest.FromString,
+                    response_serializer=librarian_dot_api_dot_catalog_dot_v1_dot_catalog__pb2.RecordReceiptsResponse.SerializeToString,
+            ),
+            'ListReceipts': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListReceipts,
+                    request_deserializer=librarian_dot_api_dot_catalog_dot_v1_dot_catalog__pb2.ListReceiptsRequest.FromString,
+                    response_serializer=librarian_dot_api_dot_catalog_dot_v1_dot_catalog__pb2.ListReceiptsResponse.SerializeToString,
             ),
             'ListEvents': grpc.unary_unary_rpc_method_handler(
                     servicer.ListEvents,
@@ -516,6 +554,60 @@ class CatalogService:
             '/librarian.api.catalog.v1.CatalogService/UpdateReplicas',
             librarian_dot_api_dot_catalog_dot_v1_dot_catalog__pb2.UpdateReplicasRequest.SerializeToString,
             librarian_dot_api_dot_catalog_dot_v1_dot_catalog__pb2.UpdateReplicasResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RecordReceipts(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/librarian.api.catalog.v1.CatalogService/RecordReceipts',
+            librarian_dot_api_dot_catalog_dot_v1_dot_catalog__pb2.RecordReceiptsRequest.SerializeToString,
+            librarian_dot_api_dot_catalog_dot_v1_dot_catalog__pb2.RecordReceiptsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListReceipts(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/librarian.api.catalog.v1.CatalogService/ListReceipts',
+            librarian_dot_api_dot_catalog_dot_v1_dot_catalog__pb2.ListReceiptsRequest.SerializeToString,
+            librarian_dot_api_dot_catalog_dot_v1_dot_catalog__pb2.ListReceiptsResponse.FromString,
             options,
             channel_credentials,
             insecure,

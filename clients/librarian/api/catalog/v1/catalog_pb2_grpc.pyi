@@ -64,12 +64,21 @@ class CatalogServiceStub:
     """
     PublishDatasets: _grpc.UnaryUnaryMultiCallable[_catalog_pb2.PublishDatasetsRequest, _catalog_pb2.PublishDatasetsResponse]
     """Makes datasets visible, all at once with their replica and event. Services only. A verdict an
-    item; repeating it gives the same verdicts.
+    item; repeating it gives the same verdicts. A live dataset of the same uid, name and digest answers
+    ALREADY_THERE and gains the replica, where it had none on that store.
     """
     UpdateReplicas: _grpc.UnaryUnaryMultiCallable[_catalog_pb2.UpdateReplicasRequest, _catalog_pb2.UpdateReplicasResponse]
     """Facts about copies on this site's stores (found, suspect, corrupt, missing). Services only.
     An illegal move of the replica lifecycle refuses that item: FAILED_PRECONDITION/ILLEGAL_TRANSITION.
     """
+    RecordReceipts: _grpc.UnaryUnaryMultiCallable[_catalog_pb2.RecordReceiptsRequest, _catalog_pb2.RecordReceiptsResponse]
+    """Receipts of other sites, verified by the caller: each adds or renews a remote replica and is kept
+    for ever as it came. Services only. The same receipt again is a success and no event; an older
+    one than is known of that (site, store, dataset) is kept and changes nothing else. A verdict an
+    item that was refused: DATASET_NOT_FOUND, RECEIPT_MISMATCH (another digest than this site's).
+    """
+    ListReceipts: _grpc.UnaryUnaryMultiCallable[_catalog_pb2.ListReceiptsRequest, _catalog_pb2.ListReceiptsResponse]
+    """Receipts in the order they were recorded here, after a cursor; or those of one dataset."""
     ListEvents: _grpc.UnaryUnaryMultiCallable[_catalog_pb2.ListEventsRequest, _catalog_pb2.ListEventsResponse]
     """The site's append-only log in order, after a cursor."""
     WatchEvents: _grpc.UnaryStreamMultiCallable[_catalog_pb2.WatchEventsRequest, _catalog_pb2.WatchEventsResponse]
@@ -115,12 +124,21 @@ class CatalogServiceAsyncStub(CatalogServiceStub):
     """
     PublishDatasets: _aio.UnaryUnaryMultiCallable[_catalog_pb2.PublishDatasetsRequest, _catalog_pb2.PublishDatasetsResponse]  # type: ignore[assignment]
     """Makes datasets visible, all at once with their replica and event. Services only. A verdict an
-    item; repeating it gives the same verdicts.
+    item; repeating it gives the same verdicts. A live dataset of the same uid, name and digest answers
+    ALREADY_THERE and gains the replica, where it had none on that store.
     """
     UpdateReplicas: _aio.UnaryUnaryMultiCallable[_catalog_pb2.UpdateReplicasRequest, _catalog_pb2.UpdateReplicasResponse]  # type: ignore[assignment]
     """Facts about copies on this site's stores (found, suspect, corrupt, missing). Services only.
     An illegal move of the replica lifecycle refuses that item: FAILED_PRECONDITION/ILLEGAL_TRANSITION.
     """
+    RecordReceipts: _aio.UnaryUnaryMultiCallable[_catalog_pb2.RecordReceiptsRequest, _catalog_pb2.RecordReceiptsResponse]  # type: ignore[assignment]
+    """Receipts of other sites, verified by the caller: each adds or renews a remote replica and is kept
+    for ever as it came. Services only. The same receipt again is a success and no event; an older
+    one than is known of that (site, store, dataset) is kept and changes nothing else. A verdict an
+    item that was refused: DATASET_NOT_FOUND, RECEIPT_MISMATCH (another digest than this site's).
+    """
+    ListReceipts: _aio.UnaryUnaryMultiCallable[_catalog_pb2.ListReceiptsRequest, _catalog_pb2.ListReceiptsResponse]  # type: ignore[assignment]
+    """Receipts in the order they were recorded here, after a cursor; or those of one dataset."""
     ListEvents: _aio.UnaryUnaryMultiCallable[_catalog_pb2.ListEventsRequest, _catalog_pb2.ListEventsResponse]  # type: ignore[assignment]
     """The site's append-only log in order, after a cursor."""
     WatchEvents: _aio.UnaryStreamMultiCallable[_catalog_pb2.WatchEventsRequest, _catalog_pb2.WatchEventsResponse]  # type: ignore[assignment]
@@ -211,7 +229,8 @@ class CatalogServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_catalog_pb2.PublishDatasetsResponse, _abc.Awaitable[_catalog_pb2.PublishDatasetsResponse]]:
         """Makes datasets visible, all at once with their replica and event. Services only. A verdict an
-        item; repeating it gives the same verdicts.
+        item; repeating it gives the same verdicts. A live dataset of the same uid, name and digest answers
+        ALREADY_THERE and gains the replica, where it had none on that store.
         """
 
     @_abc_1.abstractmethod
@@ -223,6 +242,26 @@ class CatalogServiceServicer(metaclass=_abc_1.ABCMeta):
         """Facts about copies on this site's stores (found, suspect, corrupt, missing). Services only.
         An illegal move of the replica lifecycle refuses that item: FAILED_PRECONDITION/ILLEGAL_TRANSITION.
         """
+
+    @_abc_1.abstractmethod
+    def RecordReceipts(
+        self,
+        request: _catalog_pb2.RecordReceiptsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_catalog_pb2.RecordReceiptsResponse, _abc.Awaitable[_catalog_pb2.RecordReceiptsResponse]]:
+        """Receipts of other sites, verified by the caller: each adds or renews a remote replica and is kept
+        for ever as it came. Services only. The same receipt again is a success and no event; an older
+        one than is known of that (site, store, dataset) is kept and changes nothing else. A verdict an
+        item that was refused: DATASET_NOT_FOUND, RECEIPT_MISMATCH (another digest than this site's).
+        """
+
+    @_abc_1.abstractmethod
+    def ListReceipts(
+        self,
+        request: _catalog_pb2.ListReceiptsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_catalog_pb2.ListReceiptsResponse, _abc.Awaitable[_catalog_pb2.ListReceiptsResponse]]:
+        """Receipts in the order they were recorded here, after a cursor; or those of one dataset."""
 
     @_abc_1.abstractmethod
     def ListEvents(

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$librarian/api/common/v1/common.proto\x12\x17librarian.api.common.v1\",\n\x08\x43hecksum\x12\x11\n\talgorithm\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x0c\"J\n\x06Signed\x12\x0c\n\x04type\x18\x01 \x01(\t\x12\x0e\n\x06key_id\x18\x02 \x01(\t\x12\x0f\n\x07payload\x18\x03 \x01(\x0c\x12\x11\n\tsignature\x18\x04 \x01(\x0c\"\x81\x02\n\x06Origin\x12\x0c\n\x04site\x18\x01 \x01(\t\x12\x0b\n\x03uid\x18\x02 \x01(\t\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\x32\n\x04kind\x18\x04 \x01(\x0e\x32$.librarian.api.common.v1.DatasetKind\x12\x31\n\x06\x64igest\x18\x05 \x01(\x0b\x32!.librarian.api.common.v1.Checksum\x12\x12\n\nsize_bytes\x18\x06 \x01(\x03\x12\x14\n\x0cmember_count\x18\x07 \x01(\x03\x12\x10\n\x08uploader\x18\x08 \x01(\t\x12\x16\n\x0e\x63reate_time_us\x18\t \x01(\x03\x12\x13\n\x0btraceparent\x18\n \x01(\t\"\xaf\x01\n\tItemError\x12\x0c\n\x04\x63ode\x18\x01 \x01(\x05\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x0f\n\x07message\x18\x03 \x01(\t\x12\x42\n\x08metadata\x18\x04 \x03(\x0b\x32\x30.librarian.api.common.v1.ItemError.MetadataEntry\x1a/\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xc7\x01\n\x06Member\x12\x0c\n\x04path\x18\x01 \x01(\t\x12\x31\n\x04kind\x18\x02 \x01(\x0e\x32#.librarian.api.common.v1.MemberKind\x12\x12\n\nsize_bytes\x18\x03 \x01(\x03\x12\x33\n\x08\x63hecksum\x18\x04 \x01(\x0b\x32!.librarian.api.common.v1.Checksum\x12\x13\n\x0blink_target\x18\x05 \x01(\t\x12\x0c\n\x04mode\x18\x06 \x01(\r\x12\x10\n\x08mtime_ns\x18\x07 \x01(\x03*^\n\x0b\x44\x61tasetKind\x12\x1c\n\x18\x44\x41TASET_KIND_UNSPECIFIED\x10\x00\x12\x15\n\x11\x44\x41TASET_KIND_FILE\x10\x01\x12\x1a\n\x16\x44\x41TASET_KIND_DIRECTORY\x10\x02*s\n\nMemberKind\x12\x1b\n\x17MEMBER_KIND_UNSPECIFIED\x10\x00\x12\x14\n\x10MEMBER_KIND_FILE\x10\x01\x12\x19\n\x15MEMBER_KIND_DIRECTORY\x10\x02\x12\x17\n\x13MEMBER_KIND_SYMLINK\x10\x03*\xec\x01\n\x0cReplicaState\x12\x1d\n\x19REPLICA_STATE_UNSPECIFIED\x10\x00\x12\x18\n\x14REPLICA_STATE_STAGED\x10\x01\x12\x1b\n\x17REPLICA_STATE_AVAILABLE\x10\x02\x12\x19\n\x15REPLICA_STATE_SUSPECT\x10\x03\x12\x19\n\x15REPLICA_STATE_CORRUPT\x10\x04\x12\x1a\n\x16REPLICA_STATE_REMOVING\x10\x05\x12\x19\n\x15REPLICA_STATE_REMOVED\x10\x06\x12\x19\n\x15REPLICA_STATE_MISSING\x10\x07\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$librarian/api/common/v1/common.proto\x12\x17librarian.api.common.v1\",\n\x08\x43hecksum\x12\x11\n\talgorithm\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x0c\"J\n\x06Signed\x12\x0c\n\x04type\x18\x01 \x01(\t\x12\x0e\n\x06key_id\x18\x02 \x01(\t\x12\x0f\n\x07payload\x18\x03 \x01(\x0c\x12\x11\n\tsignature\x18\x04 \x01(\x0c\"\x81\x02\n\x06Origin\x12\x0c\n\x04site\x18\x01 \x01(\t\x12\x0b\n\x03uid\x18\x02 \x01(\t\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\x32\n\x04kind\x18\x04 \x01(\x0e\x32$.librarian.api.common.v1.DatasetKind\x12\x31\n\x06\x64igest\x18\x05 \x01(\x0b\x32!.librarian.api.common.v1.Checksum\x12\x12\n\nsize_bytes\x18\x06 \x01(\x03\x12\x14\n\x0cmember_count\x18\x07 \x01(\x03\x12\x10\n\x08uploader\x18\x08 \x01(\t\x12\x16\n\x0e\x63reate_time_us\x18\t \x01(\x03\x12\x13\n\x0btraceparent\x18\n \x01(\t\"\xbf\x02\n\x07Receipt\x12\x0c\n\x04site\x18\x01 \x01(\t\x12\x0b\n\x03uid\x18\x02 \x01(\t\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\x32\n\x04kind\x18\x04 \x01(\x0e\x32$.librarian.api.common.v1.DatasetKind\x12\x31\n\x06\x64igest\x18\x05 \x01(\x0b\x32!.librarian.api.common.v1.Checksum\x12\x12\n\nsize_bytes\x18\x06 \x01(\x03\x12\x14\n\x0cmember_count\x18\x07 \x01(\x03\x12\r\n\x05store\x18\x08 \x01(\t\x12\x13\n\x0bstore_class\x18\t \x01(\t\x12\x16\n\x0e\x66\x61ilure_domain\x18\n \x01(\t\x12\x16\n\x0everify_time_us\x18\x0b \x01(\x03\x12\x14\n\x0csign_time_us\x18\x0c \x01(\x03\x12\x10\n\x08held_uid\x18\r \x01(\t\"S\n\x07SiteKey\x12\x0c\n\x04site\x18\x01 \x01(\t\x12\x0e\n\x06key_id\x18\x02 \x01(\t\x12\x12\n\npublic_key\x18\x03 \x01(\x0c\x12\x16\n\x0e\x63reate_time_us\x18\x04 \x01(\x03\"\xaf\x01\n\tItemError\x12\x0c\n\x04\x63ode\x18\x01 \x01(\x05\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x0f\n\x07message\x18\x03 \x01(\t\x12\x42\n\x08metadata\x18\x04 \x03(\x0b\x32\x30.librarian.api.common.v1.ItemError.MetadataEntry\x1a/\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xc7\x01\n\x06Member\x12\x0c\n\x04path\x18\x01 \x01(\t\x12\x31\n\x04kind\x18\x02 \x01(\x0e\x32#.librarian.api.common.v1.MemberKind\x12\x12\n\nsize_bytes\x18\x03 \x01(\x03\x12\x33\n\x08\x63hecksum\x18\x04 \x01(\x0b\x32!.librarian.api.common.v1.Checksum\x12\x13\n\x0blink_target\x18\x05 \x01(\t\x12\x0c\n\x04mode\x18\x06 \x01(\r\x12\x10\n\x08mtime_ns\x18\x07 \x01(\x03*^\n\x0b\x44\x61tasetKind\x12\x1c\n\x18\x44\x41TASET_KIND_UNSPECIFIED\x10\x00\x12\x15\n\x11\x44\x41TASET_KIND_FILE\x10\x01\x12\x1a\n\x16\x44\x41TASET_KIND_DIRECTORY\x10\x02*s\n\nMemberKind\x12\x1b\n\x17MEMBER_KIND_UNSPECIFIED\x10\x00\x12\x14\n\x10MEMBER_KIND_FILE\x10\x01\x12\x19\n\x15MEMBER_KIND_DIRECTORY\x10\x02\x12\x17\n\x13MEMBER_KIND_SYMLINK\x10\x03*\xec\x01\n\x0cReplicaState\x12\x1d\n\x19REPLICA_STATE_UNSPECIFIED\x10\x00\x12\x18\n\x14REPLICA_STATE_STAGED\x10\x01\x12\x1b\n\x17REPLICA_STATE_AVAILABLE\x10\x02\x12\x19\n\x15REPLICA_STATE_SUSPECT\x10\x03\x12\x19\n\x15REPLICA_STATE_CORRUPT\x10\x04\x12\x1a\n\x16REPLICA_STATE_REMOVING\x10\x05\x12\x19\n\x15REPLICA_STATE_REMOVED\x10\x06\x12\x19\n\x15REPLICA_STATE_MISSING\x10\x07\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -33,22 +33,26 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_ITEMERROR_METADATAENTRY']._loaded_options = None
   _globals['_ITEMERROR_METADATAENTRY']._serialized_options = b'8\001'
-  _globals['_DATASETKIND']._serialized_start=827
-  _globals['_DATASETKIND']._serialized_end=921
-  _globals['_MEMBERKIND']._serialized_start=923
-  _globals['_MEMBERKIND']._serialized_end=1038
-  _globals['_REPLICASTATE']._serialized_start=1041
-  _globals['_REPLICASTATE']._serialized_end=1277
+  _globals['_DATASETKIND']._serialized_start=1234
+  _globals['_DATASETKIND']._serialized_end=1328
+  _globals['_MEMBERKIND']._serialized_start=1330
+  _globals['_MEMBERKIND']._serialized_end=1445
+  _globals['_REPLICASTATE']._serialized_start=1448
+  _globals['_REPLICASTATE']._serialized_end=1684
   _globals['_CHECKSUM']._serialized_start=65
   _globals['_CHECKSUM']._serialized_end=109
   _globals['_SIGNED']._serialized_start=111
   _globals['_SIGNED']._serialized_end=185
   _globals['_ORIGIN']._serialized_start=188
   _globals['_ORIGIN']._serialized_end=445
-  _globals['_ITEMERROR']._serialized_start=448
-  _globals['_ITEMERROR']._serialized_end=623
-  _globals['_ITEMERROR_METADATAENTRY']._serialized_start=576
-  _globals['_ITEMERROR_METADATAENTRY']._serialized_end=623
-  _globals['_MEMBER']._serialized_start=626
-  _globals['_MEMBER']._serialized_end=825
+  _globals['_RECEIPT']._serialized_start=448
+  _globals['_RECEIPT']._serialized_end=767
+  _globals['_SITEKEY']._serialized_start=769
+  _globals['_SITEKEY']._serialized_end=852
+  _globals['_ITEMERROR']._serialized_start=855
+  _globals['_ITEMERROR']._serialized_end=1030
+  _globals['_ITEMERROR_METADATAENTRY']._serialized_start=983
+  _globals['_ITEMERROR_METADATAENTRY']._serialized_end=1030
+  _globals['_MEMBER']._serialized_start=1033
+  _globals['_MEMBER']._serialized_end=1232
 # @@protoc_insertion_point(module_scope)

@@ -225,6 +225,109 @@ class Origin(_message.Message):
 Global___Origin: _TypeAlias = Origin  # noqa: Y015
 
 @_typing.final
+class Receipt(_message.Message):
+    """A site's word that it holds a dataset and has re-read every byte of it. The payload of a Signed of
+    type "librarian.receipt", signed by the site that holds it and forwarded as it is.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SITE_FIELD_NUMBER: _builtins.int
+    UID_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    DIGEST_FIELD_NUMBER: _builtins.int
+    SIZE_BYTES_FIELD_NUMBER: _builtins.int
+    MEMBER_COUNT_FIELD_NUMBER: _builtins.int
+    STORE_FIELD_NUMBER: _builtins.int
+    STORE_CLASS_FIELD_NUMBER: _builtins.int
+    FAILURE_DOMAIN_FIELD_NUMBER: _builtins.int
+    VERIFY_TIME_US_FIELD_NUMBER: _builtins.int
+    SIGN_TIME_US_FIELD_NUMBER: _builtins.int
+    HELD_UID_FIELD_NUMBER: _builtins.int
+    site: _builtins.str
+    """Who holds it."""
+    uid: _builtins.str
+    """The dataset as it was offered. A receipt binds uid and digest, never the name alone."""
+    name: _builtins.str
+    kind: Global___DatasetKind.ValueType
+    size_bytes: _builtins.int
+    member_count: _builtins.int
+    store: _builtins.str
+    """The store that holds it, its class ("online", "archive", "disk", "scratch") and the box, file
+    system or medium it dies with.
+    """
+    store_class: _builtins.str
+    failure_domain: _builtins.str
+    verify_time_us: _builtins.int
+    """When every byte was last re-read and agreed, and when this was signed: microseconds since
+    1970-01-01T00:00:00Z, by the holder's clock.
+    """
+    sign_time_us: _builtins.int
+    held_uid: _builtins.str
+    """Set where the holder had the same name and bytes already, under a uid of its own."""
+    @_builtins.property
+    def digest(self) -> Global___Checksum: ...
+    def __init__(
+        self,
+        *,
+        site: _builtins.str = ...,
+        uid: _builtins.str = ...,
+        name: _builtins.str = ...,
+        kind: Global___DatasetKind.ValueType = ...,
+        digest: Global___Checksum | None = ...,
+        size_bytes: _builtins.int = ...,
+        member_count: _builtins.int = ...,
+        store: _builtins.str = ...,
+        store_class: _builtins.str = ...,
+        failure_domain: _builtins.str = ...,
+        verify_time_us: _builtins.int = ...,
+        sign_time_us: _builtins.int = ...,
+        held_uid: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["digest", b"digest"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["digest", b"digest", "failure_domain", b"failure_domain", "held_uid", b"held_uid", "kind", b"kind", "member_count", b"member_count", "name", b"name", "sign_time_us", b"sign_time_us", "site", b"site", "size_bytes", b"size_bytes", "store", b"store", "store_class", b"store_class", "uid", b"uid", "verify_time_us", b"verify_time_us"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Receipt: _TypeAlias = Receipt  # noqa: Y015
+
+@_typing.final
+class SiteKey(_message.Message):
+    """A site's public key. The payload of a Signed of type "librarian.key" (the site's own word, signed by
+    the key that came before, or by the key itself) or "librarian.introduction" (a peer's word about a
+    third site, signed by that peer).
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SITE_FIELD_NUMBER: _builtins.int
+    KEY_ID_FIELD_NUMBER: _builtins.int
+    PUBLIC_KEY_FIELD_NUMBER: _builtins.int
+    CREATE_TIME_US_FIELD_NUMBER: _builtins.int
+    site: _builtins.str
+    key_id: _builtins.str
+    public_key: _builtins.bytes
+    """Ed25519, 32 raw bytes."""
+    create_time_us: _builtins.int
+    def __init__(
+        self,
+        *,
+        site: _builtins.str = ...,
+        key_id: _builtins.str = ...,
+        public_key: _builtins.bytes = ...,
+        create_time_us: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time_us", b"create_time_us", "key_id", b"key_id", "public_key", b"public_key", "site", b"site"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SiteKey: _TypeAlias = SiteKey  # noqa: Y015
+
+@_typing.final
 class ItemError(_message.Message):
     """Why one item of a batch was refused. The same words an RPC error would carry."""
 

@@ -22,38 +22,67 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from google.protobuf import field_mask_pb2 as google_dot_protobuf_dot_field__mask__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&librarian/api/gateway/v1/gateway.proto\x12\x18librarian.api.gateway.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x10\n\x0eGetSiteRequest\"A\n\rServiceHealth\x12\x0f\n\x07service\x18\x01 \x01(\t\x12\x0f\n\x07serving\x18\x02 \x01(\x08\x12\x0e\n\x06\x64\x65tail\x18\x03 \x01(\t\"\xc6\x01\n\x0fGetSiteResponse\x12\x0c\n\x04site\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12(\n\x04time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x39\n\x08services\x18\x04 \x03(\x0b\x32\'.librarian.api.gateway.v1.ServiceHealth\x12/\n\x06\x63\x61ller\x18\x05 \x01(\x0b\x32\x1f.librarian.api.gateway.v1.Token\"\x80\x02\n\x05Token\x12\x10\n\x08token_id\x18\x01 \x01(\t\x12\x0f\n\x07subject\x18\x02 \x01(\t\x12,\n\x04role\x18\x03 \x01(\x0e\x32\x1e.librarian.api.gateway.v1.Role\x12\x13\n\x0bname_prefix\x18\x04 \x01(\t\x12/\n\x0b\x63reate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0b\x65xpire_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0brevoke_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x95\x01\n\x11IssueTokenRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0f\n\x07subject\x18\x02 \x01(\t\x12,\n\x04role\x18\x03 \x01(\x0e\x32\x1e.librarian.api.gateway.v1.Role\x12\x13\n\x0bname_prefix\x18\x04 \x01(\t\x12\x18\n\x10lifetime_seconds\x18\x05 \x01(\x03\"T\n\x12IssueTokenResponse\x12.\n\x05token\x18\x01 \x01(\x0b\x32\x1f.librarian.api.gateway.v1.Token\x12\x0e\n\x06secret\x18\x02 \x01(\t\":\n\x11ListTokensRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"^\n\x12ListTokensResponse\x12/\n\x06tokens\x18\x01 \x03(\x0b\x32\x1f.librarian.api.gateway.v1.Token\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\":\n\x12RevokeTokenRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x10\n\x08token_id\x18\x02 \x01(\t\"E\n\x13RevokeTokenResponse\x12.\n\x05token\x18\x01 \x01(\x0b\x32\x1f.librarian.api.gateway.v1.Token*c\n\x04Role\x12\x14\n\x10ROLE_UNSPECIFIED\x10\x00\x12\x0f\n\x0bROLE_READER\x10\x01\x12\x11\n\rROLE_INGESTER\x10\x02\x12\x11\n\rROLE_OPERATOR\x10\x03\x12\x0e\n\nROLE_ADMIN\x10\x04\x32\xab\x03\n\x0bSiteService\x12^\n\x07GetSite\x12(.librarian.api.gateway.v1.GetSiteRequest\x1a).librarian.api.gateway.v1.GetSiteResponse\x12g\n\nIssueToken\x12+.librarian.api.gateway.v1.IssueTokenRequest\x1a,.librarian.api.gateway.v1.IssueTokenResponse\x12g\n\nListTokens\x12+.librarian.api.gateway.v1.ListTokensRequest\x1a,.librarian.api.gateway.v1.ListTokensResponse\x12j\n\x0bRevokeToken\x12,.librarian.api.gateway.v1.RevokeTokenRequest\x1a-.librarian.api.gateway.v1.RevokeTokenResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&librarian/api/gateway/v1/gateway.proto\x12\x18librarian.api.gateway.v1\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x10\n\x0eGetSiteRequest\"A\n\rServiceHealth\x12\x0f\n\x07service\x18\x01 \x01(\t\x12\x0f\n\x07serving\x18\x02 \x01(\x08\x12\x0e\n\x06\x64\x65tail\x18\x03 \x01(\t\"\xc6\x01\n\x0fGetSiteResponse\x12\x0c\n\x04site\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12(\n\x04time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x39\n\x08services\x18\x04 \x03(\x0b\x32\'.librarian.api.gateway.v1.ServiceHealth\x12/\n\x06\x63\x61ller\x18\x05 \x01(\x0b\x32\x1f.librarian.api.gateway.v1.Token\"\x80\x02\n\x05Token\x12\x10\n\x08token_id\x18\x01 \x01(\t\x12\x0f\n\x07subject\x18\x02 \x01(\t\x12,\n\x04role\x18\x03 \x01(\x0e\x32\x1e.librarian.api.gateway.v1.Role\x12\x13\n\x0bname_prefix\x18\x04 \x01(\t\x12/\n\x0b\x63reate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0b\x65xpire_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0brevoke_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x95\x01\n\x11IssueTokenRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0f\n\x07subject\x18\x02 \x01(\t\x12,\n\x04role\x18\x03 \x01(\x0e\x32\x1e.librarian.api.gateway.v1.Role\x12\x13\n\x0bname_prefix\x18\x04 \x01(\t\x12\x18\n\x10lifetime_seconds\x18\x05 \x01(\x03\"T\n\x12IssueTokenResponse\x12.\n\x05token\x18\x01 \x01(\x0b\x32\x1f.librarian.api.gateway.v1.Token\x12\x0e\n\x06secret\x18\x02 \x01(\t\":\n\x11ListTokensRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"^\n\x12ListTokensResponse\x12/\n\x06tokens\x18\x01 \x03(\x0b\x32\x1f.librarian.api.gateway.v1.Token\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\":\n\x12RevokeTokenRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x10\n\x08token_id\x18\x02 \x01(\t\"E\n\x13RevokeTokenResponse\x12.\n\x05token\x18\x01 \x01(\x0b\x32\x1f.librarian.api.gateway.v1.Token\"\x8c\x01\n\x07PeerKey\x12\x0e\n\x06key_id\x18\x01 \x01(\t\x12\x12\n\npublic_key\x18\x02 \x01(\x0c\x12,\n\x08pin_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0b\x65xpire_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x82\x04\n\x04Peer\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07peer_id\x18\x02 \x01(\t\x12\x0f\n\x07\x61\x64\x64ress\x18\x03 \x01(\t\x12\x10\n\x08insecure\x18\x04 \x01(\x08\x12\x0e\n\x06paused\x18\x05 \x01(\x08\x12/\n\x04keys\x18\x06 \x03(\x0b\x32!.librarian.api.gateway.v1.PeerKey\x12\x37\n\nlink_state\x18\x07 \x01(\x0e\x32#.librarian.api.gateway.v1.LinkState\x12\x13\n\x0blink_reason\x18\x08 \x01(\t\x12\x33\n\x0flink_since_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x33\n\x0flast_heard_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x35\n\x11last_reached_time\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x17\n\x0f\x63lock_offset_ms\x18\x0c \x01(\x03\x12\x0f\n\x07version\x18\r \x01(\t\x12-\n\tjoin_time\x18\x0e \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bremove_time\x18\x0f \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"O\n\x11InvitePeerRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x18\n\x10lifetime_seconds\x18\x03 \x01(\x03\"S\n\x12InvitePeerResponse\x12\x0c\n\x04\x63ode\x18\x01 \x01(\t\x12/\n\x0b\x65xpire_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"E\n\x0fJoinPeerRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0c\n\x04\x63ode\x18\x02 \x01(\t\x12\x10\n\x08insecure\x18\x03 \x01(\x08\"@\n\x10JoinPeerResponse\x12,\n\x04peer\x18\x01 \x01(\x0b\x32\x1e.librarian.api.gateway.v1.Peer\"(\n\x10ListPeersRequest\x12\x14\n\x0cwith_removed\x18\x01 \x01(\x08\"B\n\x11ListPeersResponse\x12-\n\x05peers\x18\x01 \x03(\x0b\x32\x1e.librarian.api.gateway.v1.Peer\"\x86\x01\n\x11UpdatePeerRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12,\n\x04peer\x18\x02 \x01(\x0b\x32\x1e.librarian.api.gateway.v1.Peer\x12/\n\x0bupdate_mask\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\"B\n\x12UpdatePeerResponse\x12,\n\x04peer\x18\x01 \x01(\x0b\x32\x1e.librarian.api.gateway.v1.Peer\"5\n\x11RemovePeerRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\"B\n\x12RemovePeerResponse\x12,\n\x04peer\x18\x01 \x01(\x0b\x32\x1e.librarian.api.gateway.v1.Peer*c\n\x04Role\x12\x14\n\x10ROLE_UNSPECIFIED\x10\x00\x12\x0f\n\x0bROLE_READER\x10\x01\x12\x11\n\rROLE_INGESTER\x10\x02\x12\x11\n\rROLE_OPERATOR\x10\x03\x12\x0e\n\nROLE_ADMIN\x10\x04*\x96\x01\n\tLinkState\x12\x1a\n\x16LINK_STATE_UNSPECIFIED\x10\x00\x12\x11\n\rLINK_STATE_UP\x10\x01\x12\x13\n\x0fLINK_STATE_DOWN\x10\x02\x12\x15\n\x11LINK_STATE_PAUSED\x10\x03\x12\x16\n\x12LINK_STATE_INBOUND\x10\x04\x12\x16\n\x12LINK_STATE_REMOVED\x10\x05\x32\xab\x03\n\x0bSiteService\x12^\n\x07GetSite\x12(.librarian.api.gateway.v1.GetSiteRequest\x1a).librarian.api.gateway.v1.GetSiteResponse\x12g\n\nIssueToken\x12+.librarian.api.gateway.v1.IssueTokenRequest\x1a,.librarian.api.gateway.v1.IssueTokenResponse\x12g\n\nListTokens\x12+.librarian.api.gateway.v1.ListTokensRequest\x1a,.librarian.api.gateway.v1.ListTokensResponse\x12j\n\x0bRevokeToken\x12,.librarian.api.gateway.v1.RevokeTokenRequest\x1a-.librarian.api.gateway.v1.RevokeTokenResponse2\x91\x04\n\x0bPeerService\x12g\n\nInvitePeer\x12+.librarian.api.gateway.v1.InvitePeerRequest\x1a,.librarian.api.gateway.v1.InvitePeerResponse\x12\x61\n\x08JoinPeer\x12).librarian.api.gateway.v1.JoinPeerRequest\x1a*.librarian.api.gateway.v1.JoinPeerResponse\x12\x64\n\tListPeers\x12*.librarian.api.gateway.v1.ListPeersRequest\x1a+.librarian.api.gateway.v1.ListPeersResponse\x12g\n\nUpdatePeer\x12+.librarian.api.gateway.v1.UpdatePeerRequest\x1a,.librarian.api.gateway.v1.UpdatePeerResponse\x12g\n\nRemovePeer\x12+.librarian.api.gateway.v1.RemovePeerRequest\x1a,.librarian.api.gateway.v1.RemovePeerResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'librarian.api.gateway.v1.gateway_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_ROLE']._serialized_start=1171
-  _globals['_ROLE']._serialized_end=1270
-  _globals['_GETSITEREQUEST']._serialized_start=101
-  _globals['_GETSITEREQUEST']._serialized_end=117
-  _globals['_SERVICEHEALTH']._serialized_start=119
-  _globals['_SERVICEHEALTH']._serialized_end=184
-  _globals['_GETSITERESPONSE']._serialized_start=187
-  _globals['_GETSITERESPONSE']._serialized_end=385
-  _globals['_TOKEN']._serialized_start=388
-  _globals['_TOKEN']._serialized_end=644
-  _globals['_ISSUETOKENREQUEST']._serialized_start=647
-  _globals['_ISSUETOKENREQUEST']._serialized_end=796
-  _globals['_ISSUETOKENRESPONSE']._serialized_start=798
-  _globals['_ISSUETOKENRESPONSE']._serialized_end=882
-  _globals['_LISTTOKENSREQUEST']._serialized_start=884
-  _globals['_LISTTOKENSREQUEST']._serialized_end=942
-  _globals['_LISTTOKENSRESPONSE']._serialized_start=944
-  _globals['_LISTTOKENSRESPONSE']._serialized_end=1038
-  _globals['_REVOKETOKENREQUEST']._serialized_start=1040
-  _globals['_REVOKETOKENREQUEST']._serialized_end=1098
-  _globals['_REVOKETOKENRESPONSE']._serialized_start=1100
-  _globals['_REVOKETOKENRESPONSE']._serialized_end=1169
-  _globals['_SITESERVICE']._serialized_start=1273
-  _globals['_SITESERVICE']._serialized_end=1700
+  _globals['_ROLE']._serialized_start=2606
+  _globals['_ROLE']._serialized_end=2705
+  _globals['_LINKSTATE']._serialized_start=2708
+  _globals['_LINKSTATE']._serialized_end=2858
+  _globals['_GETSITEREQUEST']._serialized_start=135
+  _globals['_GETSITEREQUEST']._serialized_end=151
+  _globals['_SERVICEHEALTH']._serialized_start=153
+  _globals['_SERVICEHEALTH']._serialized_end=218
+  _globals['_GETSITERESPONSE']._serialized_start=221
+  _globals['_GETSITERESPONSE']._serialized_end=419
+  _globals['_TOKEN']._serialized_start=422
+  _globals['_TOKEN']._serialized_end=678
+  _globals['_ISSUETOKENREQUEST']._serialized_start=681
+  _globals['_ISSUETOKENREQUEST']._serialized_end=830
+  _globals['_ISSUETOKENRESPONSE']._serialized_start=832
+  _globals['_ISSUETOKENRESPONSE']._serialized_end=916
+  _globals['_LISTTOKENSREQUEST']._serialized_start=918
+  _globals['_LISTTOKENSREQUEST']._serialized_end=976
+  _globals['_LISTTOKENSRESPONSE']._serialized_start=978
+  _globals['_LISTTOKENSRESPONSE']._serialized_end=1072
+  _globals['_REVOKETOKENREQUEST']._serialized_start=1074
+  _globals['_REVOKETOKENREQUEST']._serialized_end=1132
+  _globals['_REVOKETOKENRESPONSE']._serialized_start=1134
+  _globals['_REVOKETOKENRESPONSE']._serialized_end=1203
+  _globals['_PEERKEY']._serialized_start=1206
+  _globals['_PEERKEY']._serialized_end=1346
+  _globals['_PEER']._serialized_start=1349
+  _globals['_PEER']._serialized_end=1863
+  _globals['_INVITEPEERREQUEST']._serialized_start=1865
+  _globals['_INVITEPEERREQUEST']._serialized_end=1944
+  _globals['_INVITEPEERRESPONSE']._serialized_start=1946
+  _globals['_INVITEPEERRESPONSE']._serialized_end=2029
+  _globals['_JOINPEERREQUEST']._serialized_start=2031
+  _globals['_JOINPEERREQUEST']._serialized_end=2100
+  _globals['_JOINPEERRESPONSE']._serialized_start=2102
+  _globals['_JOINPEERRESPONSE']._serialized_end=2166
+  _globals['_LISTPEERSREQUEST']._serialized_start=2168
+  _globals['_LISTPEERSREQUEST']._serialized_end=2208
+  _globals['_LISTPEERSRESPONSE']._serialized_start=2210
+  _globals['_LISTPEERSRESPONSE']._serialized_end=2276
+  _globals['_UPDATEPEERREQUEST']._serialized_start=2279
+  _globals['_UPDATEPEERREQUEST']._serialized_end=2413
+  _globals['_UPDATEPEERRESPONSE']._serialized_start=2415
+  _globals['_UPDATEPEERRESPONSE']._serialized_end=2481
+  _globals['_REMOVEPEERREQUEST']._serialized_start=2483
+  _globals['_REMOVEPEERREQUEST']._serialized_end=2536
+  _globals['_REMOVEPEERRESPONSE']._serialized_start=2538
+  _globals['_REMOVEPEERRESPONSE']._serialized_end=2604
+  _globals['_SITESERVICE']._serialized_start=2861
+  _globals['_SITESERVICE']._serialized_end=3288
+  _globals['_PEERSERVICE']._serialized_start=3291
+  _globals['_PEERSERVICE']._serialized_end=3820
 # @@protoc_insertion_point(module_scope)

@@ -233,3 +233,256 @@ class SiteService:
             timeout,
             metadata,
             _registered_method=True)
+
+
+class PeerServiceStub:
+    """The other sites this one knows: who they are, by key, and where. History stays when a peer goes.
+    """
+
+    def __init__(self, channel):
+        """Constructor.
+
+        Args:
+            channel: A grpc.Channel.
+        """
+        self.InvitePeer = channel.unary_unary(
+                '/librarian.api.gateway.v1.PeerService/InvitePeer',
+                request_serializer=librarian_dot_api_dot_gateway_dot_v1_dot_gateway__pb2.InvitePeerRequest.SerializeToString,
+                response_deserializer=librarian_dot_api_dot_gateway_dot_v1_dot_gateway__pb2.InvitePeerResponse.FromString,
+                _registered_method=True)
+        self.JoinPeer = channel.unary_unary(
+                '/librarian.api.gateway.v1.PeerService/JoinPeer',
+                request_serializer=librarian_dot_api_dot_gateway_dot_v1_dot_gateway__pb2.JoinPeerRequest.SerializeToString,
+                response_deserializer=librarian_dot_api_dot_gateway_dot_v1_dot_gateway__pb2.JoinPeerResponse.FromString,
+                _registered_method=True)
+        self.ListPeers = channel.unary_unary(
+                '/librarian.api.gateway.v1.PeerService/ListPeers',
+                request_serializer=librarian_dot_api_dot_gateway_dot_v1_dot_gateway__pb2.ListPeersRequest.SerializeToString,
+                response_deserializer=librarian_dot_api_dot_gateway_dot_v1_dot_gateway__pb2.ListPeersResponse.FromString,
+                _registered_method=True)
+        self.UpdatePeer = channel.unary_unary(
+                '/librarian.api.gateway.v1.PeerService/UpdatePeer',
+                request_serializer=librarian_dot_api_dot_gateway_dot_v1_dot_gateway__pb2.UpdatePeerRequest.SerializeToString,
+                response_deserializer=librarian_dot_api_dot_gateway_dot_v1_dot_gateway__pb2.UpdatePeerResponse.FromString,
+                _registered_method=True)
+        self.RemovePeer = channel.unary_unary(
+                '/librarian.api.gateway.v1.PeerService/RemovePeer',
+                request_serializer=librarian_dot_api_dot_gateway_dot_v1_dot_gateway__pb2.RemovePeerRequest.SerializeToString,
+                response_deserializer=librarian_dot_api_dot_gateway_dot_v1_dot_gateway__pb2.RemovePeerResponse.FromString,
+                _registered_method=True)
+
+
+class PeerServiceServicer:
+    """The other sites this one knows: who they are, by key, and where. History stays when a peer goes.
+    """
+
+    def InvitePeer(self, request, context):
+        """A code to be carried to the other site by a person: it pins this site's key and works once.
+        INVALID_ARGUMENT where this site has no address others can reach (setting gateway.public_address).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def JoinPeer(self, request, context):
+        """Redeems another site's code: calls it, and pins each other's key. INVITE_INVALID; UNAVAILABLE where it
+        cannot be reached; ALREADY_EXISTS/PEER_EXISTS where a peer of that name has another key.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListPeers(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdatePeer(self, request, context):
+        """Settable: paused, address, insecure.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RemovePeer(self, request, context):
+        """Its keys open nothing any more and nothing goes to it; receipts and history stay.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+
+def add_PeerServiceServicer_to_server(servicer, server):
+    rpc_method_handlers = {
+            'InvitePeer': grpc.unary_unary_rpc_method_handler(
+                    servicer.InvitePeer,
+                    request_deserializer=librarian_dot_api_dot_gateway_dot_v1_dot_gateway__pb2.InvitePeerRequest.FromString,
+                    response_serializer=librarian_dot_api_dot_gateway_dot_v1_dot_gateway__pb2.InvitePeerResponse.SerializeToString,
+            ),
+            'JoinPeer': grpc.unary_unary_rpc_method_handler(
+                    servicer.JoinPeer,
+                    request_deserializer=librarian_dot_api_dot_gateway_dot_v1_dot_gateway__pb2.JoinPeerRequest.FromString,
+                    response_serializer=librarian_dot_api_dot_gateway_dot_v1_dot_gateway__pb2.JoinPeerResponse.SerializeToString,
+            ),
+            'ListPeers': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListPeers,
+                    request_deserializer=librarian_dot_api_dot_gateway_dot_v1_dot_gateway__pb2.ListPeersRequest.FromString,
+                    response_serializer=librarian_dot_api_dot_gateway_dot_v1_dot_gateway__pb2.ListPeersResponse.SerializeToString,
+            ),
+            'UpdatePeer': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdatePeer,
+                    request_deserializer=librarian_dot_api_dot_gateway_dot_v1_dot_gateway__pb2.UpdatePeerRequest.FromString,
+                    response_serializer=librarian_dot_api_dot_gateway_dot_v1_dot_gateway__pb2.UpdatePeerResponse.SerializeToString,
+            ),
+            'RemovePeer': grpc.unary_unary_rpc_method_handler(
+                    servicer.RemovePeer,
+                    request_deserializer=librarian_dot_api_dot_gateway_dot_v1_dot_gateway__pb2.RemovePeerRequest.FromString,
+                    response_serializer=librarian_dot_api_dot_gateway_dot_v1_dot_gateway__pb2.RemovePeerResponse.SerializeToString,
+            ),
+    }
+    generic_handler = grpc.method_handlers_generic_handler(
+            'librarian.api.gateway.v1.PeerService', rpc_method_handlers)
+    server.add_generic_rpc_handlers((generic_handler,))
+    server.add_registered_method_handlers('librarian.api.gateway.v1.PeerService', rpc_method_handlers)
+
+
+ # This class is part of an EXPERIMENTAL API.
+class PeerService:
+    """The other sites this one knows: who they are, by key, and where. History stays when a peer goes.
+    """
+
+    @staticmethod
+    def InvitePeer(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/librarian.api.gateway.v1.PeerService/InvitePeer',
+            librarian_dot_api_dot_gateway_dot_v1_dot_gateway__pb2.InvitePeerRequest.SerializeToString,
+            librarian_dot_api_dot_gateway_dot_v1_dot_gateway__pb2.InvitePeerResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def JoinPeer(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/librarian.api.gateway.v1.PeerService/JoinPeer',
+            librarian_dot_api_dot_gateway_dot_v1_dot_gateway__pb2.JoinPeerRequest.SerializeToString,
+            librarian_dot_api_dot_gateway_dot_v1_dot_gateway__pb2.JoinPeerResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListPeers(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/librarian.api.gateway.v1.PeerService/ListPeers',
+            librarian_dot_api_dot_gateway_dot_v1_dot_gateway__pb2.ListPeersRequest.SerializeToString,
+            librarian_dot_api_dot_gateway_dot_v1_dot_gateway__pb2.ListPeersResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdatePeer(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/librarian.api.gateway.v1.PeerService/UpdatePeer',
+            librarian_dot_api_dot_gateway_dot_v1_dot_gateway__pb2.UpdatePeerRequest.SerializeToString,
+            librarian_dot_api_dot_gateway_dot_v1_dot_gateway__pb2.UpdatePeerResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RemovePeer(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/librarian.api.gateway.v1.PeerService/RemovePeer',
+            librarian_dot_api_dot_gateway_dot_v1_dot_gateway__pb2.RemovePeerRequest.SerializeToString,
+            librarian_dot_api_dot_gateway_dot_v1_dot_gateway__pb2.RemovePeerResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)

@@ -95,3 +95,91 @@ class SiteServiceServicer(metaclass=_abc_1.ABCMeta):
         """Works within a second, also on open streams and tickets. NOT_FOUND/TOKEN_NOT_FOUND."""
 
 def add_SiteServiceServicer_to_server(servicer: SiteServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
+
+class PeerServiceStub:
+    """The other sites this one knows: who they are, by key, and where. History stays when a peer goes."""
+
+    @_typing.overload
+    def __new__(cls, channel: _grpc.Channel) -> _Self: ...
+    @_typing.overload
+    def __new__(cls, channel: _aio.Channel) -> PeerServiceAsyncStub: ...
+    InvitePeer: _grpc.UnaryUnaryMultiCallable[_gateway_pb2.InvitePeerRequest, _gateway_pb2.InvitePeerResponse]
+    """A code to be carried to the other site by a person: it pins this site's key and works once.
+    INVALID_ARGUMENT where this site has no address others can reach (setting gateway.public_address).
+    """
+    JoinPeer: _grpc.UnaryUnaryMultiCallable[_gateway_pb2.JoinPeerRequest, _gateway_pb2.JoinPeerResponse]
+    """Redeems another site's code: calls it, and pins each other's key. INVITE_INVALID; UNAVAILABLE where it
+    cannot be reached; ALREADY_EXISTS/PEER_EXISTS where a peer of that name has another key.
+    """
+    ListPeers: _grpc.UnaryUnaryMultiCallable[_gateway_pb2.ListPeersRequest, _gateway_pb2.ListPeersResponse]
+    UpdatePeer: _grpc.UnaryUnaryMultiCallable[_gateway_pb2.UpdatePeerRequest, _gateway_pb2.UpdatePeerResponse]
+    """Settable: paused, address, insecure."""
+    RemovePeer: _grpc.UnaryUnaryMultiCallable[_gateway_pb2.RemovePeerRequest, _gateway_pb2.RemovePeerResponse]
+    """Its keys open nothing any more and nothing goes to it; receipts and history stay."""
+
+@_typing.type_check_only
+class PeerServiceAsyncStub(PeerServiceStub):
+    """The other sites this one knows: who they are, by key, and where. History stays when a peer goes."""
+
+    def __init__(self, channel: _aio.Channel) -> None: ...
+    InvitePeer: _aio.UnaryUnaryMultiCallable[_gateway_pb2.InvitePeerRequest, _gateway_pb2.InvitePeerResponse]  # type: ignore[assignment]
+    """A code to be carried to the other site by a person: it pins this site's key and works once.
+    INVALID_ARGUMENT where this site has no address others can reach (setting gateway.public_address).
+    """
+    JoinPeer: _aio.UnaryUnaryMultiCallable[_gateway_pb2.JoinPeerRequest, _gateway_pb2.JoinPeerResponse]  # type: ignore[assignment]
+    """Redeems another site's code: calls it, and pins each other's key. INVITE_INVALID; UNAVAILABLE where it
+    cannot be reached; ALREADY_EXISTS/PEER_EXISTS where a peer of that name has another key.
+    """
+    ListPeers: _aio.UnaryUnaryMultiCallable[_gateway_pb2.ListPeersRequest, _gateway_pb2.ListPeersResponse]  # type: ignore[assignment]
+    UpdatePeer: _aio.UnaryUnaryMultiCallable[_gateway_pb2.UpdatePeerRequest, _gateway_pb2.UpdatePeerResponse]  # type: ignore[assignment]
+    """Settable: paused, address, insecure."""
+    RemovePeer: _aio.UnaryUnaryMultiCallable[_gateway_pb2.RemovePeerRequest, _gateway_pb2.RemovePeerResponse]  # type: ignore[assignment]
+    """Its keys open nothing any more and nothing goes to it; receipts and history stay."""
+
+class PeerServiceServicer(metaclass=_abc_1.ABCMeta):
+    """The other sites this one knows: who they are, by key, and where. History stays when a peer goes."""
+
+    @_abc_1.abstractmethod
+    def InvitePeer(
+        self,
+        request: _gateway_pb2.InvitePeerRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_gateway_pb2.InvitePeerResponse, _abc.Awaitable[_gateway_pb2.InvitePeerResponse]]:
+        """A code to be carried to the other site by a person: it pins this site's key and works once.
+        INVALID_ARGUMENT where this site has no address others can reach (setting gateway.public_address).
+        """
+
+    @_abc_1.abstractmethod
+    def JoinPeer(
+        self,
+        request: _gateway_pb2.JoinPeerRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_gateway_pb2.JoinPeerResponse, _abc.Awaitable[_gateway_pb2.JoinPeerResponse]]:
+        """Redeems another site's code: calls it, and pins each other's key. INVITE_INVALID; UNAVAILABLE where it
+        cannot be reached; ALREADY_EXISTS/PEER_EXISTS where a peer of that name has another key.
+        """
+
+    @_abc_1.abstractmethod
+    def ListPeers(
+        self,
+        request: _gateway_pb2.ListPeersRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_gateway_pb2.ListPeersResponse, _abc.Awaitable[_gateway_pb2.ListPeersResponse]]: ...
+
+    @_abc_1.abstractmethod
+    def UpdatePeer(
+        self,
+        request: _gateway_pb2.UpdatePeerRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_gateway_pb2.UpdatePeerResponse, _abc.Awaitable[_gateway_pb2.UpdatePeerResponse]]:
+        """Settable: paused, address, insecure."""
+
+    @_abc_1.abstractmethod
+    def RemovePeer(
+        self,
+        request: _gateway_pb2.RemovePeerRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_gateway_pb2.RemovePeerResponse, _abc.Awaitable[_gateway_pb2.RemovePeerResponse]]:
+        """Its keys open nothing any more and nothing goes to it; receipts and history stay."""
+
+def add_PeerServiceServicer_to_server(servicer: PeerServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

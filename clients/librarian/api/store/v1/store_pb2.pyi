@@ -110,6 +110,7 @@ class Store(_message.Message):
     STORE_UID_FIELD_NUMBER: _builtins.int
     USAGE_FIELD_NUMBER: _builtins.int
     TROUBLE_FIELD_NUMBER: _builtins.int
+    RSYNC_ROOT_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Lower-case letters, digits, `-` and `_`; at most 63."""
     root: _builtins.str
@@ -144,6 +145,10 @@ class Store(_message.Message):
     """Output only. From the identity file."""
     trouble: _builtins.str
     """Output only. Empty while all is well, else why nothing can be done with it."""
+    rsync_root: _builtins.str
+    """The root as peers reach it by rsync: "host:/path" or "rsync://host:port/module/path". Empty: not
+    offered.
+    """
     @_builtins.property
     def capabilities(self) -> Global___StoreCapabilities: ...
     @_builtins.property
@@ -171,10 +176,11 @@ class Store(_message.Message):
         store_uid: _builtins.str = ...,
         usage: Global___StoreUsage | None = ...,
         trouble: _builtins.str = ...,
+        rsync_root: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["capabilities", b"capabilities", "usage", b"usage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["capabilities", b"capabilities", "client_root", b"client_root", "directory_mode", b"directory_mode", "enabled", b"enabled", "failure_domain", b"failure_domain", "file_mode", b"file_mode", "fill_fraction", b"fill_fraction", "ingestible", b"ingestible", "max_bytes", b"max_bytes", "max_inodes", b"max_inodes", "name", b"name", "owner", b"owner", "priority", b"priority", "read_only", b"read_only", "root", b"root", "staging_mode", b"staging_mode", "store_class", b"store_class", "store_uid", b"store_uid", "trouble", b"trouble", "usage", b"usage"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["capabilities", b"capabilities", "client_root", b"client_root", "directory_mode", b"directory_mode", "enabled", b"enabled", "failure_domain", b"failure_domain", "file_mode", b"file_mode", "fill_fraction", b"fill_fraction", "ingestible", b"ingestible", "max_bytes", b"max_bytes", "max_inodes", b"max_inodes", "name", b"name", "owner", b"owner", "priority", b"priority", "read_only", b"read_only", "root", b"root", "rsync_root", b"rsync_root", "staging_mode", b"staging_mode", "store_class", b"store_class", "store_uid", b"store_uid", "trouble", b"trouble", "usage", b"usage"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -404,13 +410,18 @@ class UploadSpec(_message.Message):
     SIZE_BYTES_FIELD_NUMBER: _builtins.int
     INODE_COUNT_FIELD_NUMBER: _builtins.int
     ALGORITHM_FIELD_NUMBER: _builtins.int
+    DATASET_UID_FIELD_NUMBER: _builtins.int
     upload_id: _builtins.str
-    """The dataset's uid to be."""
+    """Names this attempt to bring the bytes."""
     name: _builtins.str
     kind: _common_pb2.DatasetKind.ValueType
     size_bytes: _builtins.int
     inode_count: _builtins.int
     algorithm: _builtins.str
+    dataset_uid: _builtins.str
+    """The dataset's uid to be; empty: the upload_id. A dataset that came from elsewhere keeps its uid
+    over any number of attempts.
+    """
     def __init__(
         self,
         *,
@@ -420,10 +431,11 @@ class UploadSpec(_message.Message):
         size_bytes: _builtins.int = ...,
         inode_count: _builtins.int = ...,
         algorithm: _builtins.str = ...,
+        dataset_uid: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["algorithm", b"algorithm", "inode_count", b"inode_count", "kind", b"kind", "name", b"name", "size_bytes", b"size_bytes", "upload_id", b"upload_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["algorithm", b"algorithm", "dataset_uid", b"dataset_uid", "inode_count", b"inode_count", "kind", b"kind", "name", b"name", "size_bytes", b"size_bytes", "upload_id", b"upload_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -475,6 +487,7 @@ class UploadGrant(_message.Message):
     DATA_ADDRESS_FIELD_NUMBER: _builtins.int
     TICKET_FIELD_NUMBER: _builtins.int
     TICKET_EXPIRE_TIME_FIELD_NUMBER: _builtins.int
+    RSYNC_ADDRESS_FIELD_NUMBER: _builtins.int
     store: _builtins.str
     staging_path: _builtins.str
     """Way 1, the same file system. `staging_path` as client hosts see it. The way is proven when
@@ -489,6 +502,8 @@ class UploadGrant(_message.Message):
     """Way 3 is always there: WriteUpload through the gateway.
     For ways 2 and 3: metadata `librarian-ticket`.
     """
+    rsync_address: _builtins.str
+    """The staging area as rsync reaches it, as `staging_path` otherwise. Empty: not offered."""
     @_builtins.property
     def ticket_expire_time(self) -> _timestamp_pb2.Timestamp: ...
     def __init__(
@@ -501,10 +516,11 @@ class UploadGrant(_message.Message):
         data_address: _builtins.str = ...,
         ticket: _builtins.str = ...,
         ticket_expire_time: _timestamp_pb2.Timestamp | None = ...,
+        rsync_address: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["ticket_expire_time", b"ticket_expire_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["data_address", b"data_address", "proof", b"proof", "proof_name", b"proof_name", "staging_path", b"staging_path", "store", b"store", "ticket", b"ticket", "ticket_expire_time", b"ticket_expire_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["data_address", b"data_address", "proof", b"proof", "proof_name", b"proof_name", "rsync_address", b"rsync_address", "staging_path", b"staging_path", "store", b"store", "ticket", b"ticket", "ticket_expire_time", b"ticket_expire_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1297,6 +1313,8 @@ class AdoptTreesRequest(_message.Message):
     NAMES_FIELD_NUMBER: _builtins.int
     ALGORITHM_FIELD_NUMBER: _builtins.int
     FACTS_JSON_FIELD_NUMBER: _builtins.int
+    UIDS_FIELD_NUMBER: _builtins.int
+    EACH_FACTS_JSON_FIELD_NUMBER: _builtins.int
     store: _builtins.str
     algorithm: _builtins.str
     facts_json: _builtins.str
@@ -1305,6 +1323,16 @@ class AdoptTreesRequest(_message.Message):
     def names(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """At most 1000."""
 
+    @_builtins.property
+    def uids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The uid of each, where it is a dataset already (a second copy, or one whose records were lost);
+        absent or empty: a new one.
+        """
+
+    @_builtins.property
+    def each_facts_json(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """As facts_json, of each by itself; absent: facts_json."""
+
     def __init__(
         self,
         *,
@@ -1312,10 +1340,12 @@ class AdoptTreesRequest(_message.Message):
         names: _abc.Iterable[_builtins.str] | None = ...,
         algorithm: _builtins.str = ...,
         facts_json: _builtins.str = ...,
+        uids: _abc.Iterable[_builtins.str] | None = ...,
+        each_facts_json: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["algorithm", b"algorithm", "facts_json", b"facts_json", "names", b"names", "store", b"store"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["algorithm", b"algorithm", "each_facts_json", b"each_facts_json", "facts_json", b"facts_json", "names", b"names", "store", b"store", "uids", b"uids"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -167,8 +167,8 @@ class StoreServiceServicer:
 
     def BeginUploads(self, request, context):
         """Reserves bytes and inodes and opens a staging area for up to 500 uploads on one store. Services
-        only. Uploads never over-commit a store: RESOURCE_EXHAUSTED/STORE_FULL an item. Idempotent by
-        upload_id.
+        only. Uploads never over-commit a store: RESOURCE_EXHAUSTED/STORE_FULL an item. PATH_TAKEN where
+        something that is no upload's lies at <root>/<name> already. Idempotent by upload_id.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -52,8 +52,8 @@ class StoreServiceStub:
     """Changes settable fields named in update_mask; an unknown or output-only one is refused."""
     BeginUploads: _grpc.UnaryUnaryMultiCallable[_store_pb2.BeginUploadsRequest, _store_pb2.BeginUploadsResponse]
     """Reserves bytes and inodes and opens a staging area for up to 500 uploads on one store. Services
-    only. Uploads never over-commit a store: RESOURCE_EXHAUSTED/STORE_FULL an item. Idempotent by
-    upload_id.
+    only. Uploads never over-commit a store: RESOURCE_EXHAUSTED/STORE_FULL an item. PATH_TAKEN where
+    something that is no upload's lies at <root>/<name> already. Idempotent by upload_id.
     """
     WriteUpload: _grpc.StreamUnaryMultiCallable[_store_pb2.WriteUploadRequest, _store_pb2.WriteUploadResponse]
     """Bytes for the uploads of one ticket, any number of them and of members on one stream. Resumption:
@@ -122,8 +122,8 @@ class StoreServiceAsyncStub(StoreServiceStub):
     """Changes settable fields named in update_mask; an unknown or output-only one is refused."""
     BeginUploads: _aio.UnaryUnaryMultiCallable[_store_pb2.BeginUploadsRequest, _store_pb2.BeginUploadsResponse]  # type: ignore[assignment]
     """Reserves bytes and inodes and opens a staging area for up to 500 uploads on one store. Services
-    only. Uploads never over-commit a store: RESOURCE_EXHAUSTED/STORE_FULL an item. Idempotent by
-    upload_id.
+    only. Uploads never over-commit a store: RESOURCE_EXHAUSTED/STORE_FULL an item. PATH_TAKEN where
+    something that is no upload's lies at <root>/<name> already. Idempotent by upload_id.
     """
     WriteUpload: _aio.StreamUnaryMultiCallable[_store_pb2.WriteUploadRequest, _store_pb2.WriteUploadResponse]  # type: ignore[assignment]
     """Bytes for the uploads of one ticket, any number of them and of members on one stream. Resumption:
@@ -213,8 +213,8 @@ class StoreServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_store_pb2.BeginUploadsResponse, _abc.Awaitable[_store_pb2.BeginUploadsResponse]]:
         """Reserves bytes and inodes and opens a staging area for up to 500 uploads on one store. Services
-        only. Uploads never over-commit a store: RESOURCE_EXHAUSTED/STORE_FULL an item. Idempotent by
-        upload_id.
+        only. Uploads never over-commit a store: RESOURCE_EXHAUSTED/STORE_FULL an item. PATH_TAKEN where
+        something that is no upload's lies at <root>/<name> already. Idempotent by upload_id.
         """
 
     @_abc_1.abstractmethod

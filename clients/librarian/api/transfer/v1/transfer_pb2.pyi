@@ -5,11 +5,13 @@ isort:skip_file
 
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
+from google.protobuf import field_mask_pb2 as _field_mask_pb2
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from librarian.api.common.v1 import common_pb2 as _common_pb2
+from librarian.api.federation.v1 import federation_pb2 as _federation_pb2
 from librarian.api.store.v1 import store_pb2 as _store_pb2
 import builtins as _builtins
 import sys
@@ -56,6 +58,131 @@ INGEST_STATE_ABORTED: IngestState.ValueType  # 5
 INGEST_STATE_EXPIRED: IngestState.ValueType  # 6
 INGEST_STATE_FAILED: IngestState.ValueType  # 7
 Global___IngestState: _TypeAlias = IngestState  # noqa: Y015
+
+class _DestinationKind:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _DestinationKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_DestinationKind.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    DESTINATION_KIND_UNSPECIFIED: _DestinationKind.ValueType  # 0
+    DESTINATION_KIND_PEER: _DestinationKind.ValueType  # 1
+    DESTINATION_KIND_STORE: _DestinationKind.ValueType  # 2
+    """A store of this site."""
+
+class DestinationKind(_DestinationKind, metaclass=_DestinationKindEnumTypeWrapper): ...
+
+DESTINATION_KIND_UNSPECIFIED: DestinationKind.ValueType  # 0
+DESTINATION_KIND_PEER: DestinationKind.ValueType  # 1
+DESTINATION_KIND_STORE: DestinationKind.ValueType  # 2
+"""A store of this site."""
+Global___DestinationKind: _TypeAlias = DestinationKind  # noqa: Y015
+
+class _BackfillState:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _BackfillStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_BackfillState.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    BACKFILL_STATE_UNSPECIFIED: _BackfillState.ValueType  # 0
+    """Was not asked for."""
+    BACKFILL_STATE_RUNNING: _BackfillState.ValueType  # 1
+    BACKFILL_STATE_DONE: _BackfillState.ValueType  # 2
+
+class BackfillState(_BackfillState, metaclass=_BackfillStateEnumTypeWrapper): ...
+
+BACKFILL_STATE_UNSPECIFIED: BackfillState.ValueType  # 0
+"""Was not asked for."""
+BACKFILL_STATE_RUNNING: BackfillState.ValueType  # 1
+BACKFILL_STATE_DONE: BackfillState.ValueType  # 2
+Global___BackfillState: _TypeAlias = BackfillState  # noqa: Y015
+
+class _TransferState:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _TransferStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_TransferState.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    TRANSFER_STATE_UNSPECIFIED: _TransferState.ValueType  # 0
+    TRANSFER_STATE_PLANNED: _TransferState.ValueType  # 1
+    """A route wants it; something else has to happen first (a relay's receipt, the end of a pause)."""
+    TRANSFER_STATE_QUEUED: _TransferState.ValueType  # 2
+    """Waits for its turn."""
+    TRANSFER_STATE_OFFERED: _TransferState.ValueType  # 3
+    """In a batch that is being offered."""
+    TRANSFER_STATE_MOVING: _TransferState.ValueType  # 4
+    TRANSFER_STATE_DELIVERED: _TransferState.ValueType  # 5
+    """All bytes are there; the receiver re-reads them."""
+    TRANSFER_STATE_VERIFIED: _TransferState.ValueType  # 6
+    """The receiver's receipt is recorded."""
+    TRANSFER_STATE_HELD: _TransferState.ValueType  # 7
+    """Waits for a person or a peer; `error` says for what."""
+    TRANSFER_STATE_FAILED: _TransferState.ValueType  # 8
+    TRANSFER_STATE_CANCELLED: _TransferState.ValueType  # 9
+    TRANSFER_STATE_PRESENT: _TransferState.ValueType  # 10
+    """It was there already; the receipt is recorded."""
+
+class TransferState(_TransferState, metaclass=_TransferStateEnumTypeWrapper):
+    """The sender's side of one dataset on its way to one destination."""
+
+TRANSFER_STATE_UNSPECIFIED: TransferState.ValueType  # 0
+TRANSFER_STATE_PLANNED: TransferState.ValueType  # 1
+"""A route wants it; something else has to happen first (a relay's receipt, the end of a pause)."""
+TRANSFER_STATE_QUEUED: TransferState.ValueType  # 2
+"""Waits for its turn."""
+TRANSFER_STATE_OFFERED: TransferState.ValueType  # 3
+"""In a batch that is being offered."""
+TRANSFER_STATE_MOVING: TransferState.ValueType  # 4
+TRANSFER_STATE_DELIVERED: TransferState.ValueType  # 5
+"""All bytes are there; the receiver re-reads them."""
+TRANSFER_STATE_VERIFIED: TransferState.ValueType  # 6
+"""The receiver's receipt is recorded."""
+TRANSFER_STATE_HELD: TransferState.ValueType  # 7
+"""Waits for a person or a peer; `error` says for what."""
+TRANSFER_STATE_FAILED: TransferState.ValueType  # 8
+TRANSFER_STATE_CANCELLED: TransferState.ValueType  # 9
+TRANSFER_STATE_PRESENT: TransferState.ValueType  # 10
+"""It was there already; the receipt is recorded."""
+Global___TransferState: _TypeAlias = TransferState  # noqa: Y015
+
+class _Standing:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _StandingEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Standing.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    STANDING_UNSPECIFIED: _Standing.ValueType  # 0
+    STANDING_THERE: _Standing.ValueType  # 1
+    """A receipt (or, for a store here, a replica) says so."""
+    STANDING_ON_ITS_WAY: _Standing.ValueType  # 2
+    STANDING_WAITING: _Standing.ValueType  # 3
+    """Waits for its turn, for a time, or for another transfer."""
+    STANDING_HELD: _Standing.ValueType  # 4
+    """Waits for a person."""
+    STANDING_FAILED: _Standing.ValueType  # 5
+    STANDING_CANCELLED: _Standing.ValueType  # 6
+    STANDING_NO_ROUTE: _Standing.ValueType  # 7
+    """No route wants it there; `routes` tells why of each."""
+    STANDING_NOT_PLANNED_YET: _Standing.ValueType  # 8
+    """A route wants it, and the planner has not come to it yet."""
+
+class Standing(_Standing, metaclass=_StandingEnumTypeWrapper): ...
+
+STANDING_UNSPECIFIED: Standing.ValueType  # 0
+STANDING_THERE: Standing.ValueType  # 1
+"""A receipt (or, for a store here, a replica) says so."""
+STANDING_ON_ITS_WAY: Standing.ValueType  # 2
+STANDING_WAITING: Standing.ValueType  # 3
+"""Waits for its turn, for a time, or for another transfer."""
+STANDING_HELD: Standing.ValueType  # 4
+"""Waits for a person."""
+STANDING_FAILED: Standing.ValueType  # 5
+STANDING_CANCELLED: Standing.ValueType  # 6
+STANDING_NO_ROUTE: Standing.ValueType  # 7
+"""No route wants it there; `routes` tells why of each."""
+STANDING_NOT_PLANNED_YET: Standing.ValueType  # 8
+"""A route wants it, and the planner has not come to it yet."""
+Global___Standing: _TypeAlias = Standing  # noqa: Y015
 
 @_typing.final
 class Ingest(_message.Message):
@@ -858,3 +985,1272 @@ class ScanStoreResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ScanStoreResponse: _TypeAlias = ScanStoreResponse  # noqa: Y015
+
+@_typing.final
+class Route(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class TagsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    ROUTE_ID_FIELD_NUMBER: _builtins.int
+    DESTINATION_FIELD_NUMBER: _builtins.int
+    DESTINATION_KIND_FIELD_NUMBER: _builtins.int
+    NAME_GLOB_FIELD_NUMBER: _builtins.int
+    TAGS_FIELD_NUMBER: _builtins.int
+    VIA_FIELD_NUMBER: _builtins.int
+    PRIORITY_FIELD_NUMBER: _builtins.int
+    MAX_ACTIVE_FIELD_NUMBER: _builtins.int
+    MAX_BYTES_PER_SECOND_FIELD_NUMBER: _builtins.int
+    LANDING_FIELD_NUMBER: _builtins.int
+    THROUGH_FIELD_NUMBER: _builtins.int
+    PAUSED_FIELD_NUMBER: _builtins.int
+    CREATE_TIME_FIELD_NUMBER: _builtins.int
+    BACKFILL_STATE_FIELD_NUMBER: _builtins.int
+    BACKFILLED_COUNT_FIELD_NUMBER: _builtins.int
+    route_id: _builtins.str
+    """A UUID; output only."""
+    destination: _builtins.str
+    """A peer's or a store's name."""
+    destination_kind: Global___DestinationKind.ValueType
+    """Output only: found by the name."""
+    name_glob: _builtins.str
+    """Glob over dataset names; empty: all."""
+    via: _builtins.str
+    """"stream", "rsync", "posix"; or "relay": nothing is sent from here, `through` sends it on."""
+    priority: _builtins.int
+    """Higher goes first. -100 to 100."""
+    max_active: _builtins.int
+    """Datasets under way at once; 0: 2000."""
+    max_bytes_per_second: _builtins.int
+    """0: no limit."""
+    landing: _builtins.str
+    """What was agreed with the peer: landings must lie below it. "posix": an absolute directory that both
+    sites see; "rsync": "host:/path" or "rsync://host:port/module/path". Needed for those two to a peer.
+    """
+    through: _builtins.str
+    """"relay" only: the peer whose own route carries it on."""
+    paused: _builtins.bool
+    backfill_state: Global___BackfillState.ValueType
+    """Output only. How far the datasets older than the route have been looked at."""
+    backfilled_count: _builtins.int
+    @_builtins.property
+    def tags(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """All of them must be there with these values; an empty value matches any."""
+
+    @_builtins.property
+    def create_time(self) -> _timestamp_pb2.Timestamp:
+        """Output only."""
+
+    def __init__(
+        self,
+        *,
+        route_id: _builtins.str = ...,
+        destination: _builtins.str = ...,
+        destination_kind: Global___DestinationKind.ValueType = ...,
+        name_glob: _builtins.str = ...,
+        tags: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        via: _builtins.str = ...,
+        priority: _builtins.int = ...,
+        max_active: _builtins.int = ...,
+        max_bytes_per_second: _builtins.int = ...,
+        landing: _builtins.str = ...,
+        through: _builtins.str = ...,
+        paused: _builtins.bool = ...,
+        create_time: _timestamp_pb2.Timestamp | None = ...,
+        backfill_state: Global___BackfillState.ValueType = ...,
+        backfilled_count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["backfill_state", b"backfill_state", "backfilled_count", b"backfilled_count", "create_time", b"create_time", "destination", b"destination", "destination_kind", b"destination_kind", "landing", b"landing", "max_active", b"max_active", "max_bytes_per_second", b"max_bytes_per_second", "name_glob", b"name_glob", "paused", b"paused", "priority", b"priority", "route_id", b"route_id", "tags", b"tags", "through", b"through", "via", b"via"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Route: _TypeAlias = Route  # noqa: Y015
+
+@_typing.final
+class AddRouteRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    ROUTE_FIELD_NUMBER: _builtins.int
+    BACKFILL_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    backfill: _builtins.bool
+    """Also for datasets that are older than the route."""
+    @_builtins.property
+    def route(self) -> Global___Route: ...
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        route: Global___Route | None = ...,
+        backfill: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["route", b"route"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["backfill", b"backfill", "request_id", b"request_id", "route", b"route"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AddRouteRequest: _TypeAlias = AddRouteRequest  # noqa: Y015
+
+@_typing.final
+class AddRouteResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ROUTE_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def route(self) -> Global___Route: ...
+    def __init__(
+        self,
+        *,
+        route: Global___Route | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["route", b"route"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["route", b"route"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AddRouteResponse: _TypeAlias = AddRouteResponse  # noqa: Y015
+
+@_typing.final
+class ListRoutesRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListRoutesRequest: _TypeAlias = ListRoutesRequest  # noqa: Y015
+
+@_typing.final
+class ListRoutesResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ROUTES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def routes(self) -> _containers.RepeatedCompositeFieldContainer[Global___Route]:
+        """By destination, then age."""
+
+    def __init__(
+        self,
+        *,
+        routes: _abc.Iterable[Global___Route] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["routes", b"routes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListRoutesResponse: _TypeAlias = ListRoutesResponse  # noqa: Y015
+
+@_typing.final
+class UpdateRouteRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    ROUTE_FIELD_NUMBER: _builtins.int
+    UPDATE_MASK_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    @_builtins.property
+    def route(self) -> Global___Route: ...
+    @_builtins.property
+    def update_mask(self) -> _field_mask_pb2.FieldMask: ...
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        route: Global___Route | None = ...,
+        update_mask: _field_mask_pb2.FieldMask | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["route", b"route", "update_mask", b"update_mask"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["request_id", b"request_id", "route", b"route", "update_mask", b"update_mask"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UpdateRouteRequest: _TypeAlias = UpdateRouteRequest  # noqa: Y015
+
+@_typing.final
+class UpdateRouteResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ROUTE_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def route(self) -> Global___Route: ...
+    def __init__(
+        self,
+        *,
+        route: Global___Route | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["route", b"route"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["route", b"route"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UpdateRouteResponse: _TypeAlias = UpdateRouteResponse  # noqa: Y015
+
+@_typing.final
+class RemoveRouteRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    ROUTE_ID_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    route_id: _builtins.str
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        route_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["request_id", b"request_id", "route_id", b"route_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RemoveRouteRequest: _TypeAlias = RemoveRouteRequest  # noqa: Y015
+
+@_typing.final
+class RemoveRouteResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CANCELLED_COUNT_FIELD_NUMBER: _builtins.int
+    cancelled_count: _builtins.int
+    def __init__(
+        self,
+        *,
+        cancelled_count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cancelled_count", b"cancelled_count"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RemoveRouteResponse: _TypeAlias = RemoveRouteResponse  # noqa: Y015
+
+@_typing.final
+class Transfer(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TRANSFER_ID_FIELD_NUMBER: _builtins.int
+    ROUTE_ID_FIELD_NUMBER: _builtins.int
+    DATASET_UID_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    SIZE_BYTES_FIELD_NUMBER: _builtins.int
+    DESTINATION_FIELD_NUMBER: _builtins.int
+    DESTINATION_KIND_FIELD_NUMBER: _builtins.int
+    VIA_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    PRIORITY_FIELD_NUMBER: _builtins.int
+    BATCH_ID_FIELD_NUMBER: _builtins.int
+    MOVED_BYTES_FIELD_NUMBER: _builtins.int
+    BYTES_PER_SECOND_FIELD_NUMBER: _builtins.int
+    PLAN_TIME_FIELD_NUMBER: _builtins.int
+    STATE_TIME_FIELD_NUMBER: _builtins.int
+    UPDATE_TIME_FIELD_NUMBER: _builtins.int
+    NEXT_TIME_FIELD_NUMBER: _builtins.int
+    ATTEMPT_COUNT_FIELD_NUMBER: _builtins.int
+    ERROR_FIELD_NUMBER: _builtins.int
+    transfer_id: _builtins.str
+    route_id: _builtins.str
+    dataset_uid: _builtins.str
+    name: _builtins.str
+    kind: _common_pb2.DatasetKind.ValueType
+    size_bytes: _builtins.int
+    destination: _builtins.str
+    destination_kind: Global___DestinationKind.ValueType
+    via: _builtins.str
+    state: Global___TransferState.ValueType
+    priority: _builtins.int
+    batch_id: _builtins.str
+    moved_bytes: _builtins.int
+    bytes_per_second: _builtins.int
+    """Over the last seconds, while MOVING; 0: not known."""
+    attempt_count: _builtins.int
+    @_builtins.property
+    def plan_time(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def state_time(self) -> _timestamp_pb2.Timestamp:
+        """When it came into this state."""
+
+    @_builtins.property
+    def update_time(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def next_time(self) -> _timestamp_pb2.Timestamp:
+        """When it is tried next, where it waits for that."""
+
+    @_builtins.property
+    def error(self) -> _common_pb2.ItemError:
+        """Why it is HELD or FAILED, or the last passing trouble."""
+
+    def __init__(
+        self,
+        *,
+        transfer_id: _builtins.str = ...,
+        route_id: _builtins.str = ...,
+        dataset_uid: _builtins.str = ...,
+        name: _builtins.str = ...,
+        kind: _common_pb2.DatasetKind.ValueType = ...,
+        size_bytes: _builtins.int = ...,
+        destination: _builtins.str = ...,
+        destination_kind: Global___DestinationKind.ValueType = ...,
+        via: _builtins.str = ...,
+        state: Global___TransferState.ValueType = ...,
+        priority: _builtins.int = ...,
+        batch_id: _builtins.str = ...,
+        moved_bytes: _builtins.int = ...,
+        bytes_per_second: _builtins.int = ...,
+        plan_time: _timestamp_pb2.Timestamp | None = ...,
+        state_time: _timestamp_pb2.Timestamp | None = ...,
+        update_time: _timestamp_pb2.Timestamp | None = ...,
+        next_time: _timestamp_pb2.Timestamp | None = ...,
+        attempt_count: _builtins.int = ...,
+        error: _common_pb2.ItemError | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "next_time", b"next_time", "plan_time", b"plan_time", "state_time", b"state_time", "update_time", b"update_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt_count", b"attempt_count", "batch_id", b"batch_id", "bytes_per_second", b"bytes_per_second", "dataset_uid", b"dataset_uid", "destination", b"destination", "destination_kind", b"destination_kind", "error", b"error", "kind", b"kind", "moved_bytes", b"moved_bytes", "name", b"name", "next_time", b"next_time", "plan_time", b"plan_time", "priority", b"priority", "route_id", b"route_id", "size_bytes", b"size_bytes", "state", b"state", "state_time", b"state_time", "transfer_id", b"transfer_id", "update_time", b"update_time", "via", b"via"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Transfer: _TypeAlias = Transfer  # noqa: Y015
+
+@_typing.final
+class TransferLogEntry(_message.Message):
+    """One decision about a transfer, as it was stored when it was made."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TIME_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    EVENT_FIELD_NUMBER: _builtins.int
+    MESSAGE_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    state: Global___TransferState.ValueType
+    event: _builtins.str
+    """A constant: PLANNED, OFFERED, ACCEPTED, MOVED, DELIVERED, RECEIPTED, PRESENT, PUT_OFF, HELD, ..."""
+    message: _builtins.str
+    """For people."""
+    reason: _builtins.str
+    @_builtins.property
+    def time(self) -> _timestamp_pb2.Timestamp: ...
+    def __init__(
+        self,
+        *,
+        time: _timestamp_pb2.Timestamp | None = ...,
+        state: Global___TransferState.ValueType = ...,
+        event: _builtins.str = ...,
+        message: _builtins.str = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["time", b"time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["event", b"event", "message", b"message", "reason", b"reason", "state", b"state", "time", b"time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TransferLogEntry: _TypeAlias = TransferLogEntry  # noqa: Y015
+
+@_typing.final
+class ListTransfersRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    STATES_FIELD_NUMBER: _builtins.int
+    DESTINATION_FIELD_NUMBER: _builtins.int
+    NAME_GLOB_FIELD_NUMBER: _builtins.int
+    DATASET_UID_FIELD_NUMBER: _builtins.int
+    ROUTE_ID_FIELD_NUMBER: _builtins.int
+    page_size: _builtins.int
+    page_token: _builtins.str
+    destination: _builtins.str
+    name_glob: _builtins.str
+    dataset_uid: _builtins.str
+    route_id: _builtins.str
+    @_builtins.property
+    def states(self) -> _containers.RepeatedScalarFieldContainer[Global___TransferState.ValueType]:
+        """Empty: all states."""
+
+    def __init__(
+        self,
+        *,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+        states: _abc.Iterable[Global___TransferState.ValueType] | None = ...,
+        destination: _builtins.str = ...,
+        name_glob: _builtins.str = ...,
+        dataset_uid: _builtins.str = ...,
+        route_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["dataset_uid", b"dataset_uid", "destination", b"destination", "name_glob", b"name_glob", "page_size", b"page_size", "page_token", b"page_token", "route_id", b"route_id", "states", b"states"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListTransfersRequest: _TypeAlias = ListTransfersRequest  # noqa: Y015
+
+@_typing.final
+class ListTransfersResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TRANSFERS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    @_builtins.property
+    def transfers(self) -> _containers.RepeatedCompositeFieldContainer[Global___Transfer]: ...
+    def __init__(
+        self,
+        *,
+        transfers: _abc.Iterable[Global___Transfer] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["next_page_token", b"next_page_token", "transfers", b"transfers"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListTransfersResponse: _TypeAlias = ListTransfersResponse  # noqa: Y015
+
+@_typing.final
+class GetTransferRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TRANSFER_ID_FIELD_NUMBER: _builtins.int
+    transfer_id: _builtins.str
+    def __init__(
+        self,
+        *,
+        transfer_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["transfer_id", b"transfer_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetTransferRequest: _TypeAlias = GetTransferRequest  # noqa: Y015
+
+@_typing.final
+class GetTransferResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TRANSFER_FIELD_NUMBER: _builtins.int
+    LOG_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def transfer(self) -> Global___Transfer: ...
+    @_builtins.property
+    def log(self) -> _containers.RepeatedCompositeFieldContainer[Global___TransferLogEntry]:
+        """Oldest first."""
+
+    def __init__(
+        self,
+        *,
+        transfer: Global___Transfer | None = ...,
+        log: _abc.Iterable[Global___TransferLogEntry] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["transfer", b"transfer"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["log", b"log", "transfer", b"transfer"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetTransferResponse: _TypeAlias = GetTransferResponse  # noqa: Y015
+
+@_typing.final
+class WatchTransfersRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DESTINATION_FIELD_NUMBER: _builtins.int
+    destination: _builtins.str
+    """Empty: all."""
+    def __init__(
+        self,
+        *,
+        destination: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["destination", b"destination"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WatchTransfersRequest: _TypeAlias = WatchTransfersRequest  # noqa: Y015
+
+@_typing.final
+class WatchTransfersResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TRANSFERS_FIELD_NUMBER: _builtins.int
+    QUEUES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def transfers(self) -> _containers.RepeatedCompositeFieldContainer[Global___Transfer]: ...
+    @_builtins.property
+    def queues(self) -> _containers.RepeatedCompositeFieldContainer[Global___QueueStatus]:
+        """Sums of what is not final, by destination and way."""
+
+    def __init__(
+        self,
+        *,
+        transfers: _abc.Iterable[Global___Transfer] | None = ...,
+        queues: _abc.Iterable[Global___QueueStatus] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["queues", b"queues", "transfers", b"transfers"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WatchTransfersResponse: _TypeAlias = WatchTransfersResponse  # noqa: Y015
+
+@_typing.final
+class TransferSelection(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TRANSFER_IDS_FIELD_NUMBER: _builtins.int
+    DESTINATION_FIELD_NUMBER: _builtins.int
+    NAME_GLOB_FIELD_NUMBER: _builtins.int
+    ROUTE_ID_FIELD_NUMBER: _builtins.int
+    destination: _builtins.str
+    name_glob: _builtins.str
+    route_id: _builtins.str
+    @_builtins.property
+    def transfer_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """By id; or, where there are none, by the other fields together."""
+
+    def __init__(
+        self,
+        *,
+        transfer_ids: _abc.Iterable[_builtins.str] | None = ...,
+        destination: _builtins.str = ...,
+        name_glob: _builtins.str = ...,
+        route_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["destination", b"destination", "name_glob", b"name_glob", "route_id", b"route_id", "transfer_ids", b"transfer_ids"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TransferSelection: _TypeAlias = TransferSelection  # noqa: Y015
+
+@_typing.final
+class TransferVerdict(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TRANSFER_FIELD_NUMBER: _builtins.int
+    ERROR_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def transfer(self) -> Global___Transfer: ...
+    @_builtins.property
+    def error(self) -> _common_pb2.ItemError: ...
+    def __init__(
+        self,
+        *,
+        transfer: Global___Transfer | None = ...,
+        error: _common_pb2.ItemError | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "result", b"result", "transfer", b"transfer"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "result", b"result", "transfer", b"transfer"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_result: _TypeAlias = _typing.Literal["transfer", "error"]  # noqa: Y015
+    _WhichOneofArgType_result: _TypeAlias = _typing.Literal["result", b"result"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_result) -> _WhichOneofReturnType_result | None: ...
+
+Global___TransferVerdict: _TypeAlias = TransferVerdict  # noqa: Y015
+
+@_typing.final
+class RetryTransfersRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    SELECTION_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    @_builtins.property
+    def selection(self) -> Global___TransferSelection: ...
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        selection: Global___TransferSelection | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["selection", b"selection"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["request_id", b"request_id", "selection", b"selection"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RetryTransfersRequest: _TypeAlias = RetryTransfersRequest  # noqa: Y015
+
+@_typing.final
+class RetryTransfersResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CHANGED_COUNT_FIELD_NUMBER: _builtins.int
+    VERDICTS_FIELD_NUMBER: _builtins.int
+    changed_count: _builtins.int
+    @_builtins.property
+    def verdicts(self) -> _containers.RepeatedCompositeFieldContainer[Global___TransferVerdict]:
+        """One for each id, where ids were given."""
+
+    def __init__(
+        self,
+        *,
+        changed_count: _builtins.int = ...,
+        verdicts: _abc.Iterable[Global___TransferVerdict] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["changed_count", b"changed_count", "verdicts", b"verdicts"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RetryTransfersResponse: _TypeAlias = RetryTransfersResponse  # noqa: Y015
+
+@_typing.final
+class CancelTransfersRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    SELECTION_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    reason: _builtins.str
+    @_builtins.property
+    def selection(self) -> Global___TransferSelection: ...
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        selection: Global___TransferSelection | None = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["selection", b"selection"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["reason", b"reason", "request_id", b"request_id", "selection", b"selection"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CancelTransfersRequest: _TypeAlias = CancelTransfersRequest  # noqa: Y015
+
+@_typing.final
+class CancelTransfersResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CHANGED_COUNT_FIELD_NUMBER: _builtins.int
+    VERDICTS_FIELD_NUMBER: _builtins.int
+    changed_count: _builtins.int
+    @_builtins.property
+    def verdicts(self) -> _containers.RepeatedCompositeFieldContainer[Global___TransferVerdict]: ...
+    def __init__(
+        self,
+        *,
+        changed_count: _builtins.int = ...,
+        verdicts: _abc.Iterable[Global___TransferVerdict] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["changed_count", b"changed_count", "verdicts", b"verdicts"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CancelTransfersResponse: _TypeAlias = CancelTransfersResponse  # noqa: Y015
+
+@_typing.final
+class PrioritizeTransfersRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    SELECTION_FIELD_NUMBER: _builtins.int
+    PRIORITY_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    priority: _builtins.int
+    @_builtins.property
+    def selection(self) -> Global___TransferSelection: ...
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        selection: Global___TransferSelection | None = ...,
+        priority: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["selection", b"selection"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["priority", b"priority", "request_id", b"request_id", "selection", b"selection"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PrioritizeTransfersRequest: _TypeAlias = PrioritizeTransfersRequest  # noqa: Y015
+
+@_typing.final
+class PrioritizeTransfersResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CHANGED_COUNT_FIELD_NUMBER: _builtins.int
+    VERDICTS_FIELD_NUMBER: _builtins.int
+    changed_count: _builtins.int
+    @_builtins.property
+    def verdicts(self) -> _containers.RepeatedCompositeFieldContainer[Global___TransferVerdict]: ...
+    def __init__(
+        self,
+        *,
+        changed_count: _builtins.int = ...,
+        verdicts: _abc.Iterable[Global___TransferVerdict] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["changed_count", b"changed_count", "verdicts", b"verdicts"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PrioritizeTransfersResponse: _TypeAlias = PrioritizeTransfersResponse  # noqa: Y015
+
+@_typing.final
+class ExplainDatasetRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    UID_FIELD_NUMBER: _builtins.int
+    DESTINATION_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    uid: _builtins.str
+    destination: _builtins.str
+    """The peer or store asked about; empty: every one that has a route, a transfer or a receipt."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        uid: _builtins.str = ...,
+        destination: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "name", b"name", "uid", b"uid"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["destination", b"destination", "key", b"key", "name", b"name", "uid", b"uid"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_key: _TypeAlias = _typing.Literal["name", "uid"]  # noqa: Y015
+    _WhichOneofArgType_key: _TypeAlias = _typing.Literal["key", b"key"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_key) -> _WhichOneofReturnType_key | None: ...
+
+Global___ExplainDatasetRequest: _TypeAlias = ExplainDatasetRequest  # noqa: Y015
+
+@_typing.final
+class RouteVerdict(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ROUTE_FIELD_NUMBER: _builtins.int
+    MATCHES_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    matches: _builtins.bool
+    reason: _builtins.str
+    """Why not."""
+    @_builtins.property
+    def route(self) -> Global___Route: ...
+    def __init__(
+        self,
+        *,
+        route: Global___Route | None = ...,
+        matches: _builtins.bool = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["route", b"route"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["matches", b"matches", "reason", b"reason", "route", b"route"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RouteVerdict: _TypeAlias = RouteVerdict  # noqa: Y015
+
+@_typing.final
+class Explanation(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DESTINATION_FIELD_NUMBER: _builtins.int
+    STANDING_FIELD_NUMBER: _builtins.int
+    SUMMARY_FIELD_NUMBER: _builtins.int
+    WAITS_FOR_FIELD_NUMBER: _builtins.int
+    NEXT_STEP_FIELD_NUMBER: _builtins.int
+    SINCE_TIME_FIELD_NUMBER: _builtins.int
+    NEXT_TIME_FIELD_NUMBER: _builtins.int
+    TRANSFER_FIELD_NUMBER: _builtins.int
+    LOG_FIELD_NUMBER: _builtins.int
+    ROUTES_FIELD_NUMBER: _builtins.int
+    RECEIPT_FIELD_NUMBER: _builtins.int
+    destination: _builtins.str
+    standing: Global___Standing.ValueType
+    summary: _builtins.str
+    """One sentence each, for people. Empty where there is nothing to say."""
+    waits_for: _builtins.str
+    next_step: _builtins.str
+    @_builtins.property
+    def since_time(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def next_time(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def transfer(self) -> Global___Transfer: ...
+    @_builtins.property
+    def log(self) -> _containers.RepeatedCompositeFieldContainer[Global___TransferLogEntry]: ...
+    @_builtins.property
+    def routes(self) -> _containers.RepeatedCompositeFieldContainer[Global___RouteVerdict]: ...
+    @_builtins.property
+    def receipt(self) -> _common_pb2.Signed:
+        """THERE: type "librarian.receipt"; absent for a store of this site."""
+
+    def __init__(
+        self,
+        *,
+        destination: _builtins.str = ...,
+        standing: Global___Standing.ValueType = ...,
+        summary: _builtins.str = ...,
+        waits_for: _builtins.str = ...,
+        next_step: _builtins.str = ...,
+        since_time: _timestamp_pb2.Timestamp | None = ...,
+        next_time: _timestamp_pb2.Timestamp | None = ...,
+        transfer: Global___Transfer | None = ...,
+        log: _abc.Iterable[Global___TransferLogEntry] | None = ...,
+        routes: _abc.Iterable[Global___RouteVerdict] | None = ...,
+        receipt: _common_pb2.Signed | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["next_time", b"next_time", "receipt", b"receipt", "since_time", b"since_time", "transfer", b"transfer"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["destination", b"destination", "log", b"log", "next_step", b"next_step", "next_time", b"next_time", "receipt", b"receipt", "routes", b"routes", "since_time", b"since_time", "standing", b"standing", "summary", b"summary", "transfer", b"transfer", "waits_for", b"waits_for"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Explanation: _TypeAlias = Explanation  # noqa: Y015
+
+@_typing.final
+class ExplainDatasetResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DATASET_UID_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    EXPLANATIONS_FIELD_NUMBER: _builtins.int
+    dataset_uid: _builtins.str
+    name: _builtins.str
+    @_builtins.property
+    def explanations(self) -> _containers.RepeatedCompositeFieldContainer[Global___Explanation]: ...
+    def __init__(
+        self,
+        *,
+        dataset_uid: _builtins.str = ...,
+        name: _builtins.str = ...,
+        explanations: _abc.Iterable[Global___Explanation] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["dataset_uid", b"dataset_uid", "explanations", b"explanations", "name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExplainDatasetResponse: _TypeAlias = ExplainDatasetResponse  # noqa: Y015
+
+@_typing.final
+class QueueStatus(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DESTINATION_FIELD_NUMBER: _builtins.int
+    DESTINATION_KIND_FIELD_NUMBER: _builtins.int
+    VIA_FIELD_NUMBER: _builtins.int
+    ROUTE_ID_FIELD_NUMBER: _builtins.int
+    WAITING_COUNT_FIELD_NUMBER: _builtins.int
+    WAITING_BYTES_FIELD_NUMBER: _builtins.int
+    OLDEST_TIME_FIELD_NUMBER: _builtins.int
+    ACTIVE_COUNT_FIELD_NUMBER: _builtins.int
+    ACTIVE_BYTES_FIELD_NUMBER: _builtins.int
+    MOVED_BYTES_FIELD_NUMBER: _builtins.int
+    BYTES_PER_SECOND_FIELD_NUMBER: _builtins.int
+    HELD_COUNT_FIELD_NUMBER: _builtins.int
+    FAILED_COUNT_FIELD_NUMBER: _builtins.int
+    destination: _builtins.str
+    destination_kind: Global___DestinationKind.ValueType
+    via: _builtins.str
+    route_id: _builtins.str
+    waiting_count: _builtins.int
+    waiting_bytes: _builtins.int
+    active_count: _builtins.int
+    active_bytes: _builtins.int
+    moved_bytes: _builtins.int
+    """Of the active ones' bytes."""
+    bytes_per_second: _builtins.int
+    held_count: _builtins.int
+    failed_count: _builtins.int
+    @_builtins.property
+    def oldest_time(self) -> _timestamp_pb2.Timestamp:
+        """Since when the oldest of them waits."""
+
+    def __init__(
+        self,
+        *,
+        destination: _builtins.str = ...,
+        destination_kind: Global___DestinationKind.ValueType = ...,
+        via: _builtins.str = ...,
+        route_id: _builtins.str = ...,
+        waiting_count: _builtins.int = ...,
+        waiting_bytes: _builtins.int = ...,
+        oldest_time: _timestamp_pb2.Timestamp | None = ...,
+        active_count: _builtins.int = ...,
+        active_bytes: _builtins.int = ...,
+        moved_bytes: _builtins.int = ...,
+        bytes_per_second: _builtins.int = ...,
+        held_count: _builtins.int = ...,
+        failed_count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["oldest_time", b"oldest_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["active_bytes", b"active_bytes", "active_count", b"active_count", "bytes_per_second", b"bytes_per_second", "destination", b"destination", "destination_kind", b"destination_kind", "failed_count", b"failed_count", "held_count", b"held_count", "moved_bytes", b"moved_bytes", "oldest_time", b"oldest_time", "route_id", b"route_id", "via", b"via", "waiting_bytes", b"waiting_bytes", "waiting_count", b"waiting_count"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___QueueStatus: _TypeAlias = QueueStatus  # noqa: Y015
+
+@_typing.final
+class LinkStatus(_message.Message):
+    """What the senders here know of the way to a peer."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PEER_FIELD_NUMBER: _builtins.int
+    PAUSED_FIELD_NUMBER: _builtins.int
+    BROKEN_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    SINCE_TIME_FIELD_NUMBER: _builtins.int
+    NEXT_TIME_FIELD_NUMBER: _builtins.int
+    LAST_SUCCESS_TIME_FIELD_NUMBER: _builtins.int
+    peer: _builtins.str
+    paused: _builtins.bool
+    broken: _builtins.bool
+    """Calls fail: nothing new is started until next_time."""
+    reason: _builtins.str
+    @_builtins.property
+    def since_time(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def next_time(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def last_success_time(self) -> _timestamp_pb2.Timestamp: ...
+    def __init__(
+        self,
+        *,
+        peer: _builtins.str = ...,
+        paused: _builtins.bool = ...,
+        broken: _builtins.bool = ...,
+        reason: _builtins.str = ...,
+        since_time: _timestamp_pb2.Timestamp | None = ...,
+        next_time: _timestamp_pb2.Timestamp | None = ...,
+        last_success_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["last_success_time", b"last_success_time", "next_time", b"next_time", "since_time", b"since_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["broken", b"broken", "last_success_time", b"last_success_time", "next_time", b"next_time", "paused", b"paused", "peer", b"peer", "reason", b"reason", "since_time", b"since_time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LinkStatus: _TypeAlias = LinkStatus  # noqa: Y015
+
+@_typing.final
+class GetTransferStatusRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetTransferStatusRequest: _TypeAlias = GetTransferStatusRequest  # noqa: Y015
+
+@_typing.final
+class GetTransferStatusResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    QUEUES_FIELD_NUMBER: _builtins.int
+    LINKS_FIELD_NUMBER: _builtins.int
+    HELD_FIELD_NUMBER: _builtins.int
+    INCOMING_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def queues(self) -> _containers.RepeatedCompositeFieldContainer[Global___QueueStatus]: ...
+    @_builtins.property
+    def links(self) -> _containers.RepeatedCompositeFieldContainer[Global___LinkStatus]: ...
+    @_builtins.property
+    def held(self) -> _containers.RepeatedCompositeFieldContainer[Global___Transfer]:
+        """HELD ones, oldest first, at most 100; the queues' held_count counts all."""
+
+    @_builtins.property
+    def incoming(self) -> _containers.RepeatedCompositeFieldContainer[Global___IncomingStatus]:
+        """Deliveries not ended, and those refused in the last day, by peer."""
+
+    def __init__(
+        self,
+        *,
+        queues: _abc.Iterable[Global___QueueStatus] | None = ...,
+        links: _abc.Iterable[Global___LinkStatus] | None = ...,
+        held: _abc.Iterable[Global___Transfer] | None = ...,
+        incoming: _abc.Iterable[Global___IncomingStatus] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["held", b"held", "incoming", b"incoming", "links", b"links", "queues", b"queues"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetTransferStatusResponse: _TypeAlias = GetTransferStatusResponse  # noqa: Y015
+
+@_typing.final
+class IncomingStatus(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PEER_FIELD_NUMBER: _builtins.int
+    ACTIVE_COUNT_FIELD_NUMBER: _builtins.int
+    ACTIVE_BYTES_FIELD_NUMBER: _builtins.int
+    REFUSED_COUNT_FIELD_NUMBER: _builtins.int
+    LAST_RECEIPT_TIME_FIELD_NUMBER: _builtins.int
+    peer: _builtins.str
+    active_count: _builtins.int
+    active_bytes: _builtins.int
+    refused_count: _builtins.int
+    @_builtins.property
+    def last_receipt_time(self) -> _timestamp_pb2.Timestamp: ...
+    def __init__(
+        self,
+        *,
+        peer: _builtins.str = ...,
+        active_count: _builtins.int = ...,
+        active_bytes: _builtins.int = ...,
+        refused_count: _builtins.int = ...,
+        last_receipt_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["last_receipt_time", b"last_receipt_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["active_bytes", b"active_bytes", "active_count", b"active_count", "last_receipt_time", b"last_receipt_time", "peer", b"peer", "refused_count", b"refused_count"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___IncomingStatus: _TypeAlias = IncomingStatus  # noqa: Y015
+
+@_typing.final
+class IncomingDelivery(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PEER_FIELD_NUMBER: _builtins.int
+    BATCH_ID_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    SIZE_BYTES_FIELD_NUMBER: _builtins.int
+    STORE_FIELD_NUMBER: _builtins.int
+    DELIVERY_FIELD_NUMBER: _builtins.int
+    ACCEPT_TIME_FIELD_NUMBER: _builtins.int
+    peer: _builtins.str
+    batch_id: _builtins.str
+    name: _builtins.str
+    size_bytes: _builtins.int
+    store: _builtins.str
+    @_builtins.property
+    def delivery(self) -> _federation_pb2.Delivery: ...
+    @_builtins.property
+    def accept_time(self) -> _timestamp_pb2.Timestamp: ...
+    def __init__(
+        self,
+        *,
+        peer: _builtins.str = ...,
+        batch_id: _builtins.str = ...,
+        name: _builtins.str = ...,
+        size_bytes: _builtins.int = ...,
+        store: _builtins.str = ...,
+        delivery: _federation_pb2.Delivery | None = ...,
+        accept_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["accept_time", b"accept_time", "delivery", b"delivery"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accept_time", b"accept_time", "batch_id", b"batch_id", "delivery", b"delivery", "name", b"name", "peer", b"peer", "size_bytes", b"size_bytes", "store", b"store"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___IncomingDelivery: _TypeAlias = IncomingDelivery  # noqa: Y015
+
+@_typing.final
+class ListDeliveriesRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    PEER_FIELD_NUMBER: _builtins.int
+    STATES_FIELD_NUMBER: _builtins.int
+    page_size: _builtins.int
+    page_token: _builtins.str
+    peer: _builtins.str
+    @_builtins.property
+    def states(self) -> _containers.RepeatedScalarFieldContainer[_federation_pb2.DeliveryState.ValueType]: ...
+    def __init__(
+        self,
+        *,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+        peer: _builtins.str = ...,
+        states: _abc.Iterable[_federation_pb2.DeliveryState.ValueType] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token", "peer", b"peer", "states", b"states"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListDeliveriesRequest: _TypeAlias = ListDeliveriesRequest  # noqa: Y015
+
+@_typing.final
+class ListDeliveriesResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DELIVERIES_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    @_builtins.property
+    def deliveries(self) -> _containers.RepeatedCompositeFieldContainer[Global___IncomingDelivery]: ...
+    def __init__(
+        self,
+        *,
+        deliveries: _abc.Iterable[Global___IncomingDelivery] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["deliveries", b"deliveries", "next_page_token", b"next_page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListDeliveriesResponse: _TypeAlias = ListDeliveriesResponse  # noqa: Y015
+
+@_typing.final
+class KnownKey(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KEY_ID_FIELD_NUMBER: _builtins.int
+    PUBLIC_KEY_FIELD_NUMBER: _builtins.int
+    key_id: _builtins.str
+    public_key: _builtins.bytes
+    def __init__(
+        self,
+        *,
+        key_id: _builtins.str = ...,
+        public_key: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["key_id", b"key_id", "public_key", b"public_key"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___KnownKey: _TypeAlias = KnownKey  # noqa: Y015
+
+@_typing.final
+class KnownPeer(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    PEER_ID_FIELD_NUMBER: _builtins.int
+    ADDRESS_FIELD_NUMBER: _builtins.int
+    INSECURE_FIELD_NUMBER: _builtins.int
+    PAUSED_FIELD_NUMBER: _builtins.int
+    REMOVED_FIELD_NUMBER: _builtins.int
+    KEYS_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    peer_id: _builtins.str
+    address: _builtins.str
+    insecure: _builtins.bool
+    paused: _builtins.bool
+    removed: _builtins.bool
+    @_builtins.property
+    def keys(self) -> _containers.RepeatedCompositeFieldContainer[Global___KnownKey]:
+        """All it ever had: what a former key signed stays signed."""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        peer_id: _builtins.str = ...,
+        address: _builtins.str = ...,
+        insecure: _builtins.bool = ...,
+        paused: _builtins.bool = ...,
+        removed: _builtins.bool = ...,
+        keys: _abc.Iterable[Global___KnownKey] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "insecure", b"insecure", "keys", b"keys", "name", b"name", "paused", b"paused", "peer_id", b"peer_id", "removed", b"removed"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___KnownPeer: _TypeAlias = KnownPeer  # noqa: Y015
+
+@_typing.final
+class PutPeersRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REVISION_FIELD_NUMBER: _builtins.int
+    PEERS_FIELD_NUMBER: _builtins.int
+    revision: _builtins.int
+    """Grows with every change: an older list than the one known is ignored."""
+    @_builtins.property
+    def peers(self) -> _containers.RepeatedCompositeFieldContainer[Global___KnownPeer]: ...
+    def __init__(
+        self,
+        *,
+        revision: _builtins.int = ...,
+        peers: _abc.Iterable[Global___KnownPeer] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["peers", b"peers", "revision", b"revision"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PutPeersRequest: _TypeAlias = PutPeersRequest  # noqa: Y015
+
+@_typing.final
+class PutPeersResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PutPeersResponse: _TypeAlias = PutPeersResponse  # noqa: Y015

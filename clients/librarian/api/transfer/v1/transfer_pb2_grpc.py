@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class TransferServiceStub:
-    """Movement. In this version: bringing new datasets in.
+    """Movement: bringing new datasets in, and sending them where routes say.
 
     An ingest goes OPEN -> COMMITTING -> STORED -> PUBLISHED, or ends ABORTED, EXPIRED or FAILED.
     BeginIngests reserves space and opens a staging area; the client brings the bytes there (by the
@@ -85,10 +85,80 @@ class TransferServiceStub:
                 request_serializer=librarian_dot_api_dot_transfer_dot_v1_dot_transfer__pb2.ScanStoreRequest.SerializeToString,
                 response_deserializer=librarian_dot_api_dot_transfer_dot_v1_dot_transfer__pb2.ScanStoreResponse.FromString,
                 _registered_method=True)
+        self.AddRoute = channel.unary_unary(
+                '/librarian.api.transfer.v1.TransferService/AddRoute',
+                request_serializer=librarian_dot_api_dot_transfer_dot_v1_dot_transfer__pb2.AddRouteRequest.SerializeToString,
+                response_deserializer=librarian_dot_api_dot_transfer_dot_v1_dot_transfer__pb2.AddRouteResponse.FromString,
+                _registered_method=True)
+        self.ListRoutes = channel.unary_unary(
+                '/librarian.api.transfer.v1.TransferService/ListRoutes',
+                request_serializer=librarian_dot_api_dot_transfer_dot_v1_dot_transfer__pb2.ListRoutesRequest.SerializeToString,
+                response_deserializer=librarian_dot_api_dot_transfer_dot_v1_dot_transfer__pb2.ListRoutesResponse.FromString,
+                _registered_method=True)
+        self.UpdateRoute = channel.unary_unary(
+                '/librarian.api.transfer.v1.TransferService/UpdateRoute',
+                request_serializer=librarian_dot_api_dot_transfer_dot_v1_dot_transfer__pb2.UpdateRouteRequest.SerializeToString,
+                response_deserializer=librarian_dot_api_dot_transfer_dot_v1_dot_transfer__pb2.UpdateRouteResponse.FromString,
+                _registered_method=True)
+        self.RemoveRoute = channel.unary_unary(
+                '/librarian.api.transfer.v1.TransferService/RemoveRoute',
+                request_serializer=librarian_dot_api_dot_transfer_dot_v1_dot_transfer__pb2.RemoveRouteRequest.SerializeToString,
+                response_deserializer=librarian_dot_api_dot_transfer_dot_v1_dot_transfer__pb2.RemoveRouteResponse.FromString,
+                _registered_method=True)
+        self.ListTransfers = channel.unary_unary(
+                '/librarian.api.transfer.v1.TransferService/ListTransfers',
+                request_serializer=librarian_dot_api_dot_transfer_dot_v1_dot_transfer__pb2.ListTransfersRequest.SerializeToString,
+                response_deserializer=librarian_dot_api_dot_transfer_dot_v1_dot_transfer__pb2.ListTransfersResponse.FromString,
+                _registered_method=True)
+        self.GetTransfer = channel.unary_unary(
+                '/librarian.api.transfer.v1.TransferService/GetTransfer',
+                request_serializer=librarian_dot_api_dot_transfer_dot_v1_dot_transfer__pb2.GetTransferRequest.SerializeToString,
+                response_deserializer=librarian_dot_api_dot_transfer_dot_v1_dot_transfer__pb2.GetTransferResponse.FromString,
+                _registered_method=True)
+        self.WatchTransfers = channel.unary_stream(
+                '/librarian.api.transfer.v1.TransferService/WatchTransfers',
+                request_serializer=librarian_dot_api_dot_transfer_dot_v1_dot_transfer__pb2.WatchTransfersRequest.SerializeToString,
+                response_deserializer=librarian_dot_api_dot_transfer_dot_v1_dot_transfer__pb2.WatchTransfersResponse.FromString,
+                _registered_method=True)
+        self.RetryTransfers = channel.unary_unary(
+                '/librarian.api.transfer.v1.TransferService/RetryTransfers',
+                request_serializer=librarian_dot_api_dot_transfer_dot_v1_dot_transfer__pb2.RetryTransfersRequest.SerializeToString,
+                response_deserializer=librarian_dot_api_dot_transfer_dot_v1_dot_transfer__pb2.RetryTransfersResponse.FromString,
+                _registered_method=True)
+        self.CancelTransfers = channel.unary_unary(
+                '/librarian.api.transfer.v1.TransferService/CancelTransfers',
+                request_serializer=librarian_dot_api_dot_transfer_dot_v1_dot_transfer__pb2.CancelTransfersRequest.SerializeToString,
+                response_deserializer=librarian_dot_api_dot_transfer_dot_v1_dot_transfer__pb2.CancelTransfersResponse.FromString,
+                _registered_method=True)
+        self.PrioritizeTransfers = channel.unary_unary(
+                '/librarian.api.transfer.v1.TransferService/PrioritizeTransfers',
+                request_serializer=librarian_dot_api_dot_transfer_dot_v1_dot_transfer__pb2.PrioritizeTransfersRequest.SerializeToString,
+                response_deserializer=librarian_dot_api_dot_transfer_dot_v1_dot_transfer__pb2.PrioritizeTransfersResponse.FromString,
+                _registered_method=True)
+        self.ExplainDataset = channel.unary_unary(
+                '/librarian.api.transfer.v1.TransferService/ExplainDataset',
+                request_serializer=librarian_dot_api_dot_transfer_dot_v1_dot_transfer__pb2.ExplainDatasetRequest.SerializeToString,
+                response_deserializer=librarian_dot_api_dot_transfer_dot_v1_dot_transfer__pb2.ExplainDatasetResponse.FromString,
+                _registered_method=True)
+        self.GetTransferStatus = channel.unary_unary(
+                '/librarian.api.transfer.v1.TransferService/GetTransferStatus',
+                request_serializer=librarian_dot_api_dot_transfer_dot_v1_dot_transfer__pb2.GetTransferStatusRequest.SerializeToString,
+                response_deserializer=librarian_dot_api_dot_transfer_dot_v1_dot_transfer__pb2.GetTransferStatusResponse.FromString,
+                _registered_method=True)
+        self.ListDeliveries = channel.unary_unary(
+                '/librarian.api.transfer.v1.TransferService/ListDeliveries',
+                request_serializer=librarian_dot_api_dot_transfer_dot_v1_dot_transfer__pb2.ListDeliveriesRequest.SerializeToString,
+                response_deserializer=librarian_dot_api_dot_transfer_dot_v1_dot_transfer__pb2.ListDeliveriesResponse.FromString,
+                _registered_method=True)
+        self.PutPeers = channel.unary_unary(
+                '/librarian.api.transfer.v1.TransferService/PutPeers',
+                request_serializer=librarian_dot_api_dot_transfer_dot_v1_dot_transfer__pb2.PutPeersRequest.SerializeToString,
+                response_deserializer=librarian_dot_api_dot_transfer_dot_v1_dot_transfer__pb2.PutPeersResponse.FromString,
+                _registered_method=True)
 
 
 class TransferServiceServicer:
-    """Movement. In this version: bringing new datasets in.
+    """Movement: bringing new datasets in, and sending them where routes say.
 
     An ingest goes OPEN -> COMMITTING -> STORED -> PUBLISHED, or ends ABORTED, EXPIRED or FAILED.
     BeginIngests reserves space and opens a staging area; the client brings the bytes there (by the
@@ -166,6 +236,105 @@ class TransferServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def AddRoute(self, request, context):
+        """"Datasets like this go there." INVALID_ARGUMENT for a destination that is neither a peer nor a store
+        here, for a way it cannot be reached by, and for a bad glob; ROUTE_EXISTS.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListRoutes(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdateRoute(self, request, context):
+        """Settable: paused, priority, max_active, max_bytes_per_second, landing.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RemoveRoute(self, request, context):
+        """Nothing new goes this way; its transfers that have not started are cancelled, the others end.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListTransfers(self, request, context):
+        """Newest first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetTransfer(self, request, context):
+        """One transfer and all that was decided about it. TRANSFER_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def WatchTransfers(self, request, context):
+        """Transfers as they change, after those under way when it begins. A response without transfers is a
+        heartbeat (at least every 20 s). Resumption: watch again.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RetryTransfers(self, request, context):
+        """Tries held, failed, cancelled and waiting ones again, now.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CancelTransfers(self, request, context):
+        """What has not arrived is given up; what is verified stays.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def PrioritizeTransfers(self, request, context):
+        """Higher goes first among what has not started. What waits rises slowly, so that nothing starves.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ExplainDataset(self, request, context):
+        """Why a dataset is, or is not yet, at a site or store: from what was decided and stored.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetTransferStatus(self, request, context):
+        """Queues, links and what needs a person.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListDeliveries(self, request, context):
+        """What other sites bring here, newest first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def PutPeers(self, request, context):
+        """The peers as the gateway has them: all of them, replacing what was told before. Services only.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_TransferServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -214,6 +383,76 @@ def add_TransferServiceServicer_to_server(servicer, server):
                     request_deserializer=librarian_dot_api_dot_transfer_dot_v1_dot_transfer__pb2.ScanStoreRequest.FromString,
                     response_serializer=librarian_dot_api_dot_transfer_dot_v1_dot_transfer__pb2.ScanStoreResponse.SerializeToString,
             ),
+            'AddRoute': grpc.unary_unary_rpc_method_handler(
+                    servicer.AddRoute,
+                    request_deserializer=librarian_dot_api_dot_transfer_dot_v1_dot_transfer__pb2.AddRouteRequest.FromString,
+                    response_serializer=librarian_dot_api_dot_transfer_dot_v1_dot_transfer__pb2.AddRouteResponse.SerializeToString,
+            ),
+            'ListRoutes': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListRoutes,
+                    request_deserializer=librarian_dot_api_dot_transfer_dot_v1_dot_transfer__pb2.ListRoutesRequest.FromString,
+                    response_serializer=librarian_dot_api_dot_transfer_dot_v1_dot_transfer__pb2.ListRoutesResponse.SerializeToString,
+            ),
+            'UpdateRoute': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateRoute,
+                    request_deserializer=librarian_dot_api_dot_transfer_dot_v1_dot_transfer__pb2.UpdateRouteRequest.FromString,
+                    response_serializer=librarian_dot_api_dot_transfer_dot_v1_dot_transfer__pb2.UpdateRouteResponse.SerializeToString,
+            ),
+            'RemoveRoute': grpc.unary_unary_rpc_method_handler(
+                    servicer.RemoveRoute,
+                    request_deserializer=librarian_dot_api_dot_transfer_dot_v1_dot_transfer__pb2.RemoveRouteRequest.FromString,
+                    response_serializer=librarian_dot_api_dot_transfer_dot_v1_dot_transfer__pb2.RemoveRouteResponse.SerializeToString,
+            ),
+            'ListTransfers': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListTransfers,
+                    request_deserializer=librarian_dot_api_dot_transfer_dot_v1_dot_transfer__pb2.ListTransfersRequest.FromString,
+                    response_serializer=librarian_dot_api_dot_transfer_dot_v1_dot_transfer__pb2.ListTransfersResponse.SerializeToString,
+            ),
+            'GetTransfer': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetTransfer,
+                    request_deserializer=librarian_dot_api_dot_transfer_dot_v1_dot_transfer__pb2.GetTransferRequest.FromString,
+                    response_serializer=librarian_dot_api_dot_transfer_dot_v1_dot_transfer__pb2.GetTransferResponse.SerializeToString,
+            ),
+            'WatchTransfers': grpc.unary_stream_rpc_method_handler(
+                    servicer.WatchTransfers,
+                    request_deserializer=librarian_dot_api_dot_transfer_dot_v1_dot_transfer__pb2.WatchTransfersRequest.FromString,
+                    response_serializer=librarian_dot_api_dot_transfer_dot_v1_dot_transfer__pb2.WatchTransfersResponse.SerializeToString,
+            ),
+            'RetryTransfers': grpc.unary_unary_rpc_method_handler(
+                    servicer.RetryTransfers,
+                    request_deserializer=librarian_dot_api_dot_transfer_dot_v1_dot_transfer__pb2.RetryTransfersRequest.FromString,
+                    response_serializer=librarian_dot_api_dot_transfer_dot_v1_dot_transfer__pb2.RetryTransfersResponse.SerializeToString,
+            ),
+            'CancelTransfers': grpc.unary_unary_rpc_method_handler(
+                    servicer.CancelTransfers,
+                    request_deserializer=librarian_dot_api_dot_transfer_dot_v1_dot_transfer__pb2.CancelTransfersRequest.FromString,
+                    response_serializer=librarian_dot_api_dot_transfer_dot_v1_dot_transfer__pb2.CancelTransfersResponse.SerializeToString,
+            ),
+            'PrioritizeTransfers': grpc.unary_unary_rpc_method_handler(
+                    servicer.PrioritizeTransfers,
+                    request_deserializer=librarian_dot_api_dot_transfer_dot_v1_dot_transfer__pb2.PrioritizeTransfersRequest.FromString,
+                    response_serializer=librarian_dot_api_dot_transfer_dot_v1_dot_transfer__pb2.PrioritizeTransfersResponse.SerializeToString,
+            ),
+            'ExplainDataset': grpc.unary_unary_rpc_method_handler(
+                    servicer.ExplainDataset,
+                    request_deserializer=librarian_dot_api_dot_transfer_dot_v1_dot_transfer__pb2.ExplainDatasetRequest.FromString,
+                    response_serializer=librarian_dot_api_dot_transfer_dot_v1_dot_transfer__pb2.ExplainDatasetResponse.SerializeToString,
+            ),
+            'GetTransferStatus': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetTransferStatus,
+                    request_deserializer=librarian_dot_api_dot_transfer_dot_v1_dot_transfer__pb2.GetTransferStatusRequest.FromString,
+                    response_serializer=librarian_dot_api_dot_transfer_dot_v1_dot_transfer__pb2.GetTransferStatusResponse.SerializeToString,
+            ),
+            'ListDeliveries': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListDeliveries,
+                    request_deserializer=librarian_dot_api_dot_transfer_dot_v1_dot_transfer__pb2.ListDeliveriesRequest.FromString,
+                    response_serializer=librarian_dot_api_dot_transfer_dot_v1_dot_transfer__pb2.ListDeliveriesResponse.SerializeToString,
+            ),
+            'PutPeers': grpc.unary_unary_rpc_method_handler(
+                    servicer.PutPeers,
+                    request_deserializer=librarian_dot_api_dot_transfer_dot_v1_dot_transfer__pb2.PutPeersRequest.FromString,
+                    response_serializer=librarian_dot_api_dot_transfer_dot_v1_dot_transfer__pb2.PutPeersResponse.SerializeToString,
+            ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
             'librarian.api.transfer.v1.TransferService', rpc_method_handlers)
@@ -223,7 +462,7 @@ def add_TransferServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class TransferService:
-    """Movement. In this version: bringing new datasets in.
+    """Movement: bringing new datasets in, and sending them where routes say.
 
     An ingest goes OPEN -> COMMITTING -> STORED -> PUBLISHED, or ends ABORTED, EXPIRED or FAILED.
     BeginIngests reserves space and opens a staging area; the client brings the bytes there (by the
@@ -464,6 +703,384 @@ class TransferService:
             '/librarian.api.transfer.v1.TransferService/ScanStore',
             librarian_dot_api_dot_transfer_dot_v1_dot_transfer__pb2.ScanStoreRequest.SerializeToString,
             librarian_dot_api_dot_transfer_dot_v1_dot_transfer__pb2.ScanStoreResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AddRoute(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/librarian.api.transfer.v1.TransferService/AddRoute',
+            librarian_dot_api_dot_transfer_dot_v1_dot_transfer__pb2.AddRouteRequest.SerializeToString,
+            librarian_dot_api_dot_transfer_dot_v1_dot_transfer__pb2.AddRouteResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListRoutes(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/librarian.api.transfer.v1.TransferService/ListRoutes',
+            librarian_dot_api_dot_transfer_dot_v1_dot_transfer__pb2.ListRoutesRequest.SerializeToString,
+            librarian_dot_api_dot_transfer_dot_v1_dot_transfer__pb2.ListRoutesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateRoute(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/librarian.api.transfer.v1.TransferService/UpdateRoute',
+            librarian_dot_api_dot_transfer_dot_v1_dot_transfer__pb2.UpdateRouteRequest.SerializeToString,
+            librarian_dot_api_dot_transfer_dot_v1_dot_transfer__pb2.UpdateRouteResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RemoveRoute(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/librarian.api.transfer.v1.TransferService/RemoveRoute',
+            librarian_dot_api_dot_transfer_dot_v1_dot_transfer__pb2.RemoveRouteRequest.SerializeToString,
+            librarian_dot_api_dot_transfer_dot_v1_dot_transfer__pb2.RemoveRouteResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListTransfers(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/librarian.api.transfer.v1.TransferService/ListTransfers',
+            librarian_dot_api_dot_transfer_dot_v1_dot_transfer__pb2.ListTransfersRequest.SerializeToString,
+            librarian_dot_api_dot_transfer_dot_v1_dot_transfer__pb2.ListTransfersResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetTransfer(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/librarian.api.transfer.v1.TransferService/GetTransfer',
+            librarian_dot_api_dot_transfer_dot_v1_dot_transfer__pb2.GetTransferRequest.SerializeToString,
+            librarian_dot_api_dot_transfer_dot_v1_dot_transfer__pb2.GetTransferResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WatchTransfers(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/librarian.api.transfer.v1.TransferService/WatchTransfers',
+            librarian_dot_api_dot_transfer_dot_v1_dot_transfer__pb2.WatchTransfersRequest.SerializeToString,
+            librarian_dot_api_dot_transfer_dot_v1_dot_transfer__pb2.WatchTransfersResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RetryTransfers(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/librarian.api.transfer.v1.TransferService/RetryTransfers',
+            librarian_dot_api_dot_transfer_dot_v1_dot_transfer__pb2.RetryTransfersRequest.SerializeToString,
+            librarian_dot_api_dot_transfer_dot_v1_dot_transfer__pb2.RetryTransfersResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CancelTransfers(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/librarian.api.transfer.v1.TransferService/CancelTransfers',
+            librarian_dot_api_dot_transfer_dot_v1_dot_transfer__pb2.CancelTransfersRequest.SerializeToString,
+            librarian_dot_api_dot_transfer_dot_v1_dot_transfer__pb2.CancelTransfersResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PrioritizeTransfers(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/librarian.api.transfer.v1.TransferService/PrioritizeTransfers',
+            librarian_dot_api_dot_transfer_dot_v1_dot_transfer__pb2.PrioritizeTransfersRequest.SerializeToString,
+            librarian_dot_api_dot_transfer_dot_v1_dot_transfer__pb2.PrioritizeTransfersResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ExplainDataset(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/librarian.api.transfer.v1.TransferService/ExplainDataset',
+            librarian_dot_api_dot_transfer_dot_v1_dot_transfer__pb2.ExplainDatasetRequest.SerializeToString,
+            librarian_dot_api_dot_transfer_dot_v1_dot_transfer__pb2.ExplainDatasetResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetTransferStatus(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/librarian.api.transfer.v1.TransferService/GetTransferStatus',
+            librarian_dot_api_dot_transfer_dot_v1_dot_transfer__pb2.GetTransferStatusRequest.SerializeToString,
+            librarian_dot_api_dot_transfer_dot_v1_dot_transfer__pb2.GetTransferStatusResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListDeliveries(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/librarian.api.transfer.v1.TransferService/ListDeliveries',
+            librarian_dot_api_dot_transfer_dot_v1_dot_transfer__pb2.ListDeliveriesRequest.SerializeToString,
+            librarian_dot_api_dot_transfer_dot_v1_dot_transfer__pb2.ListDeliveriesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PutPeers(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/librarian.api.transfer.v1.TransferService/PutPeers',
+            librarian_dot_api_dot_transfer_dot_v1_dot_transfer__pb2.PutPeersRequest.SerializeToString,
+            librarian_dot_api_dot_transfer_dot_v1_dot_transfer__pb2.PutPeersResponse.FromString,
             options,
             channel_credentials,
             insecure,

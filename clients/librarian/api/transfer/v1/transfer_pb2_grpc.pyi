@@ -27,7 +27,7 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class TransferServiceStub:
-    """Movement. In this version: bringing new datasets in.
+    """Movement: bringing new datasets in, and sending them where routes say.
 
     An ingest goes OPEN -> COMMITTING -> STORED -> PUBLISHED, or ends ABORTED, EXPIRED or FAILED.
     BeginIngests reserves space and opens a staging area; the client brings the bytes there (by the
@@ -69,10 +69,41 @@ class TransferServiceStub:
     """
     ScanStore: _grpc.UnaryStreamMultiCallable[_transfer_pb2.ScanStoreRequest, _transfer_pb2.ScanStoreResponse]
     """Compares a store with the catalogue and changes neither: missing, dark, changed."""
+    AddRoute: _grpc.UnaryUnaryMultiCallable[_transfer_pb2.AddRouteRequest, _transfer_pb2.AddRouteResponse]
+    """"Datasets like this go there." INVALID_ARGUMENT for a destination that is neither a peer nor a store
+    here, for a way it cannot be reached by, and for a bad glob; ROUTE_EXISTS.
+    """
+    ListRoutes: _grpc.UnaryUnaryMultiCallable[_transfer_pb2.ListRoutesRequest, _transfer_pb2.ListRoutesResponse]
+    UpdateRoute: _grpc.UnaryUnaryMultiCallable[_transfer_pb2.UpdateRouteRequest, _transfer_pb2.UpdateRouteResponse]
+    """Settable: paused, priority, max_active, max_bytes_per_second, landing."""
+    RemoveRoute: _grpc.UnaryUnaryMultiCallable[_transfer_pb2.RemoveRouteRequest, _transfer_pb2.RemoveRouteResponse]
+    """Nothing new goes this way; its transfers that have not started are cancelled, the others end."""
+    ListTransfers: _grpc.UnaryUnaryMultiCallable[_transfer_pb2.ListTransfersRequest, _transfer_pb2.ListTransfersResponse]
+    """Newest first."""
+    GetTransfer: _grpc.UnaryUnaryMultiCallable[_transfer_pb2.GetTransferRequest, _transfer_pb2.GetTransferResponse]
+    """One transfer and all that was decided about it. TRANSFER_NOT_FOUND."""
+    WatchTransfers: _grpc.UnaryStreamMultiCallable[_transfer_pb2.WatchTransfersRequest, _transfer_pb2.WatchTransfersResponse]
+    """Transfers as they change, after those under way when it begins. A response without transfers is a
+    heartbeat (at least every 20 s). Resumption: watch again.
+    """
+    RetryTransfers: _grpc.UnaryUnaryMultiCallable[_transfer_pb2.RetryTransfersRequest, _transfer_pb2.RetryTransfersResponse]
+    """Tries held, failed, cancelled and waiting ones again, now."""
+    CancelTransfers: _grpc.UnaryUnaryMultiCallable[_transfer_pb2.CancelTransfersRequest, _transfer_pb2.CancelTransfersResponse]
+    """What has not arrived is given up; what is verified stays."""
+    PrioritizeTransfers: _grpc.UnaryUnaryMultiCallable[_transfer_pb2.PrioritizeTransfersRequest, _transfer_pb2.PrioritizeTransfersResponse]
+    """Higher goes first among what has not started. What waits rises slowly, so that nothing starves."""
+    ExplainDataset: _grpc.UnaryUnaryMultiCallable[_transfer_pb2.ExplainDatasetRequest, _transfer_pb2.ExplainDatasetResponse]
+    """Why a dataset is, or is not yet, at a site or store: from what was decided and stored."""
+    GetTransferStatus: _grpc.UnaryUnaryMultiCallable[_transfer_pb2.GetTransferStatusRequest, _transfer_pb2.GetTransferStatusResponse]
+    """Queues, links and what needs a person."""
+    ListDeliveries: _grpc.UnaryUnaryMultiCallable[_transfer_pb2.ListDeliveriesRequest, _transfer_pb2.ListDeliveriesResponse]
+    """What other sites bring here, newest first."""
+    PutPeers: _grpc.UnaryUnaryMultiCallable[_transfer_pb2.PutPeersRequest, _transfer_pb2.PutPeersResponse]
+    """The peers as the gateway has them: all of them, replacing what was told before. Services only."""
 
 @_typing.type_check_only
 class TransferServiceAsyncStub(TransferServiceStub):
-    """Movement. In this version: bringing new datasets in.
+    """Movement: bringing new datasets in, and sending them where routes say.
 
     An ingest goes OPEN -> COMMITTING -> STORED -> PUBLISHED, or ends ABORTED, EXPIRED or FAILED.
     BeginIngests reserves space and opens a staging area; the client brings the bytes there (by the
@@ -111,9 +142,40 @@ class TransferServiceAsyncStub(TransferServiceStub):
     """
     ScanStore: _aio.UnaryStreamMultiCallable[_transfer_pb2.ScanStoreRequest, _transfer_pb2.ScanStoreResponse]  # type: ignore[assignment]
     """Compares a store with the catalogue and changes neither: missing, dark, changed."""
+    AddRoute: _aio.UnaryUnaryMultiCallable[_transfer_pb2.AddRouteRequest, _transfer_pb2.AddRouteResponse]  # type: ignore[assignment]
+    """"Datasets like this go there." INVALID_ARGUMENT for a destination that is neither a peer nor a store
+    here, for a way it cannot be reached by, and for a bad glob; ROUTE_EXISTS.
+    """
+    ListRoutes: _aio.UnaryUnaryMultiCallable[_transfer_pb2.ListRoutesRequest, _transfer_pb2.ListRoutesResponse]  # type: ignore[assignment]
+    UpdateRoute: _aio.UnaryUnaryMultiCallable[_transfer_pb2.UpdateRouteRequest, _transfer_pb2.UpdateRouteResponse]  # type: ignore[assignment]
+    """Settable: paused, priority, max_active, max_bytes_per_second, landing."""
+    RemoveRoute: _aio.UnaryUnaryMultiCallable[_transfer_pb2.RemoveRouteRequest, _transfer_pb2.RemoveRouteResponse]  # type: ignore[assignment]
+    """Nothing new goes this way; its transfers that have not started are cancelled, the others end."""
+    ListTransfers: _aio.UnaryUnaryMultiCallable[_transfer_pb2.ListTransfersRequest, _transfer_pb2.ListTransfersResponse]  # type: ignore[assignment]
+    """Newest first."""
+    GetTransfer: _aio.UnaryUnaryMultiCallable[_transfer_pb2.GetTransferRequest, _transfer_pb2.GetTransferResponse]  # type: ignore[assignment]
+    """One transfer and all that was decided about it. TRANSFER_NOT_FOUND."""
+    WatchTransfers: _aio.UnaryStreamMultiCallable[_transfer_pb2.WatchTransfersRequest, _transfer_pb2.WatchTransfersResponse]  # type: ignore[assignment]
+    """Transfers as they change, after those under way when it begins. A response without transfers is a
+    heartbeat (at least every 20 s). Resumption: watch again.
+    """
+    RetryTransfers: _aio.UnaryUnaryMultiCallable[_transfer_pb2.RetryTransfersRequest, _transfer_pb2.RetryTransfersResponse]  # type: ignore[assignment]
+    """Tries held, failed, cancelled and waiting ones again, now."""
+    CancelTransfers: _aio.UnaryUnaryMultiCallable[_transfer_pb2.CancelTransfersRequest, _transfer_pb2.CancelTransfersResponse]  # type: ignore[assignment]
+    """What has not arrived is given up; what is verified stays."""
+    PrioritizeTransfers: _aio.UnaryUnaryMultiCallable[_transfer_pb2.PrioritizeTransfersRequest, _transfer_pb2.PrioritizeTransfersResponse]  # type: ignore[assignment]
+    """Higher goes first among what has not started. What waits rises slowly, so that nothing starves."""
+    ExplainDataset: _aio.UnaryUnaryMultiCallable[_transfer_pb2.ExplainDatasetRequest, _transfer_pb2.ExplainDatasetResponse]  # type: ignore[assignment]
+    """Why a dataset is, or is not yet, at a site or store: from what was decided and stored."""
+    GetTransferStatus: _aio.UnaryUnaryMultiCallable[_transfer_pb2.GetTransferStatusRequest, _transfer_pb2.GetTransferStatusResponse]  # type: ignore[assignment]
+    """Queues, links and what needs a person."""
+    ListDeliveries: _aio.UnaryUnaryMultiCallable[_transfer_pb2.ListDeliveriesRequest, _transfer_pb2.ListDeliveriesResponse]  # type: ignore[assignment]
+    """What other sites bring here, newest first."""
+    PutPeers: _aio.UnaryUnaryMultiCallable[_transfer_pb2.PutPeersRequest, _transfer_pb2.PutPeersResponse]  # type: ignore[assignment]
+    """The peers as the gateway has them: all of them, replacing what was told before. Services only."""
 
 class TransferServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Movement. In this version: bringing new datasets in.
+    """Movement: bringing new datasets in, and sending them where routes say.
 
     An ingest goes OPEN -> COMMITTING -> STORED -> PUBLISHED, or ends ABORTED, EXPIRED or FAILED.
     BeginIngests reserves space and opens a staging area; the client brings the bytes there (by the
@@ -204,5 +266,120 @@ class TransferServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_transfer_pb2.ScanStoreResponse], _abc.AsyncIterator[_transfer_pb2.ScanStoreResponse]]:
         """Compares a store with the catalogue and changes neither: missing, dark, changed."""
+
+    @_abc_1.abstractmethod
+    def AddRoute(
+        self,
+        request: _transfer_pb2.AddRouteRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_transfer_pb2.AddRouteResponse, _abc.Awaitable[_transfer_pb2.AddRouteResponse]]:
+        """"Datasets like this go there." INVALID_ARGUMENT for a destination that is neither a peer nor a store
+        here, for a way it cannot be reached by, and for a bad glob; ROUTE_EXISTS.
+        """
+
+    @_abc_1.abstractmethod
+    def ListRoutes(
+        self,
+        request: _transfer_pb2.ListRoutesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_transfer_pb2.ListRoutesResponse, _abc.Awaitable[_transfer_pb2.ListRoutesResponse]]: ...
+
+    @_abc_1.abstractmethod
+    def UpdateRoute(
+        self,
+        request: _transfer_pb2.UpdateRouteRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_transfer_pb2.UpdateRouteResponse, _abc.Awaitable[_transfer_pb2.UpdateRouteResponse]]:
+        """Settable: paused, priority, max_active, max_bytes_per_second, landing."""
+
+    @_abc_1.abstractmethod
+    def RemoveRoute(
+        self,
+        request: _transfer_pb2.RemoveRouteRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_transfer_pb2.RemoveRouteResponse, _abc.Awaitable[_transfer_pb2.RemoveRouteResponse]]:
+        """Nothing new goes this way; its transfers that have not started are cancelled, the others end."""
+
+    @_abc_1.abstractmethod
+    def ListTransfers(
+        self,
+        request: _transfer_pb2.ListTransfersRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_transfer_pb2.ListTransfersResponse, _abc.Awaitable[_transfer_pb2.ListTransfersResponse]]:
+        """Newest first."""
+
+    @_abc_1.abstractmethod
+    def GetTransfer(
+        self,
+        request: _transfer_pb2.GetTransferRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_transfer_pb2.GetTransferResponse, _abc.Awaitable[_transfer_pb2.GetTransferResponse]]:
+        """One transfer and all that was decided about it. TRANSFER_NOT_FOUND."""
+
+    @_abc_1.abstractmethod
+    def WatchTransfers(
+        self,
+        request: _transfer_pb2.WatchTransfersRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_transfer_pb2.WatchTransfersResponse], _abc.AsyncIterator[_transfer_pb2.WatchTransfersResponse]]:
+        """Transfers as they change, after those under way when it begins. A response without transfers is a
+        heartbeat (at least every 20 s). Resumption: watch again.
+        """
+
+    @_abc_1.abstractmethod
+    def RetryTransfers(
+        self,
+        request: _transfer_pb2.RetryTransfersRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_transfer_pb2.RetryTransfersResponse, _abc.Awaitable[_transfer_pb2.RetryTransfersResponse]]:
+        """Tries held, failed, cancelled and waiting ones again, now."""
+
+    @_abc_1.abstractmethod
+    def CancelTransfers(
+        self,
+        request: _transfer_pb2.CancelTransfersRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_transfer_pb2.CancelTransfersResponse, _abc.Awaitable[_transfer_pb2.CancelTransfersResponse]]:
+        """What has not arrived is given up; what is verified stays."""
+
+    @_abc_1.abstractmethod
+    def PrioritizeTransfers(
+        self,
+        request: _transfer_pb2.PrioritizeTransfersRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_transfer_pb2.PrioritizeTransfersResponse, _abc.Awaitable[_transfer_pb2.PrioritizeTransfersResponse]]:
+        """Higher goes first among what has not started. What waits rises slowly, so that nothing starves."""
+
+    @_abc_1.abstractmethod
+    def ExplainDataset(
+        self,
+        request: _transfer_pb2.ExplainDatasetRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_transfer_pb2.ExplainDatasetResponse, _abc.Awaitable[_transfer_pb2.ExplainDatasetResponse]]:
+        """Why a dataset is, or is not yet, at a site or store: from what was decided and stored."""
+
+    @_abc_1.abstractmethod
+    def GetTransferStatus(
+        self,
+        request: _transfer_pb2.GetTransferStatusRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_transfer_pb2.GetTransferStatusResponse, _abc.Awaitable[_transfer_pb2.GetTransferStatusResponse]]:
+        """Queues, links and what needs a person."""
+
+    @_abc_1.abstractmethod
+    def ListDeliveries(
+        self,
+        request: _transfer_pb2.ListDeliveriesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_transfer_pb2.ListDeliveriesResponse, _abc.Awaitable[_transfer_pb2.ListDeliveriesResponse]]:
+        """What other sites bring here, newest first."""
+
+    @_abc_1.abstractmethod
+    def PutPeers(
+        self,
+        request: _transfer_pb2.PutPeersRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_transfer_pb2.PutPeersResponse, _abc.Awaitable[_transfer_pb2.PutPeersResponse]]:
+        """The peers as the gateway has them: all of them, replacing what was told before. Services only."""
 
 def add_TransferServiceServicer_to_server(servicer: TransferServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
