@@ -13,6 +13,7 @@
     ├── DeadlineExceeded     DEADLINE_EXCEEDED
     ├── Cancelled            CANCELLED
     ├── OutOfRange           OUT_OF_RANGE          a cursor or offset that is not there
+    ├── Unimplemented        UNIMPLEMENTED         the other side is older and cannot do it
     └── InternalError        INTERNAL              a bug of ours
 
 A class below these carries one `reason`, the constant that scripts and clients switch on.
@@ -37,6 +38,7 @@ class Code(IntEnum):
     RESOURCE_EXHAUSTED = 8
     FAILED_PRECONDITION = 9
     OUT_OF_RANGE = 11
+    UNIMPLEMENTED = 12
     INTERNAL = 13
     UNAVAILABLE = 14
     DATA_LOSS = 15
@@ -117,6 +119,12 @@ class Cancelled(LibrarianError):
 class OutOfRange(LibrarianError):
     code = Code.OUT_OF_RANGE
     reason = "OUT_OF_RANGE"
+
+
+class Unimplemented(LibrarianError):
+    code = Code.UNIMPLEMENTED
+    reason = "UNIMPLEMENTED"
+    default_remedy = "the site runs an older version, which cannot do this: update it"
 
 
 class InternalError(LibrarianError):

@@ -18,6 +18,7 @@ KEEPALIVE_MS = 30_000
 _SERVICES = {
     "librarian.api.catalog.v1.CatalogService": ("AddMembers", "RegisterDatasets", "WatchEvents"),
     "librarian.api.gateway.v1.SiteService": (),
+    "librarian.api.gateway.v1.PeerService": (),
     "librarian.api.store.v1.StoreService": (
         "WriteUpload",
         "ReadManifest",
@@ -27,7 +28,12 @@ _SERVICES = {
         "FindTrees",
         "ScanStore",
     ),
-    "librarian.api.transfer.v1.TransferService": ("RegisterTrees", "VerifyReplicas", "ScanStore"),
+    "librarian.api.transfer.v1.TransferService": (
+        "RegisterTrees",
+        "VerifyReplicas",
+        "ScanStore",
+        "WatchTransfers",
+    ),
 }
 
 

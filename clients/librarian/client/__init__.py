@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from librarian.client.bytes import BytesClient
 from librarian.client.datasets import DatasetsClient
+from librarian.client.routes import RoutesClient
 from librarian.client.site import SiteClient
 from librarian.client.stores import StoresClient
+from librarian.client.transfers import TransfersClient
 from librarian.client.upkeep import UpkeepClient
 
 __all__ = ["Librarian"]
 
 
-class Librarian(BytesClient, UpkeepClient, DatasetsClient, StoresClient, SiteClient):
+class Librarian(
+    BytesClient, UpkeepClient, TransfersClient, RoutesClient, DatasetsClient, StoresClient, SiteClient
+):
     """A site, as its people use it.
 
     async with Librarian.connect() as lib:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncGenerator, Mapping
 from uuid import uuid4
 
@@ -10,8 +9,7 @@ from librarian.api.store.v1 import store_pb2
 from librarian.api.transfer.v1 import transfer_pb2
 from librarian.checksums import DEFAULT_ALGORITHM
 from librarian.client.datasets import DatasetsClient
-from librarian.connection.patience import PASSING, Patience
-from librarian.errors import LibrarianError
+from librarian.connection.patience import PASSING, wait_again
 from librarian.progress import Progress
 
 
@@ -72,7 +70,7 @@ class UpkeepClient(DatasetsClient):
                         total_count=answer.found_count,
                     )
             except PASSING as error:
-                await _wait(patience, error)
+                await wait_again(patience, error)
                 continue
             result = transfer_pb2.RegisterTreesResponse()
             result.CopyFrom(answer)
@@ -118,12 +116,5 @@ class UpkeepClient(DatasetsClient):
             except PASSING as error:
                 if not resumable:
                     raise
-                await _wait(patience, error)
+                await wait_again(patience, error)
                 read_before = read
-
-
-async def _wait(patience: Patience, error: LibrarianError) -> None:
-    wait = patience.next_wait(asyncio.get_running_loop().time())
-    if wait is None:
-        raise error
-    await asyncio.sleep(wait)

@@ -10,7 +10,7 @@ from typing import Self, TypeVar
 import grpc
 
 from librarian.api.catalog.v1.catalog_pb2_grpc import CatalogServiceStub
-from librarian.api.gateway.v1.gateway_pb2_grpc import SiteServiceStub
+from librarian.api.gateway.v1.gateway_pb2_grpc import PeerServiceStub, SiteServiceStub
 from librarian.api.store.v1.store_pb2_grpc import StoreServiceStub
 from librarian.api.transfer.v1.transfer_pb2_grpc import TransferServiceStub
 from librarian.connection.address import Address
@@ -54,6 +54,7 @@ class SiteChannel:
         self.store = StoreServiceStub(self._channel)
         self.transfer = TransferServiceStub(self._channel)
         self.site = SiteServiceStub(self._channel)
+        self.peers = PeerServiceStub(self._channel)
         return self
 
     async def __aexit__(

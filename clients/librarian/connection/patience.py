@@ -61,3 +61,11 @@ async def keep_trying(attempt: Callable[[], Awaitable[Result]], patience: Patien
         else:
             patience.progressed()
             return result
+
+
+async def wait_again(patience: Patience, error: LibrarianError) -> None:
+    """Before the next try of a stream that broke with a passing trouble; raises it when patience ends."""
+    wait = patience.next_wait(asyncio.get_running_loop().time())
+    if wait is None:
+        raise error
+    await asyncio.sleep(wait)
