@@ -410,6 +410,11 @@ class ReceiptMismatch(Refused):
     default_remedy = "the receipt is about other bytes than this site has: compare `librarian show` at both"
 
 
+class WrongSite(Refused):
+    reason = "WRONG_SITE"
+    default_remedy = "correct the peer's address: `librarian peer ls` shows it, `librarian peer set` changes it"
+
+
 class Withdrawn(Refused):
     reason = "WITHDRAWN"
     default_remedy = "the sender gave it up; it can be offered again"

@@ -17,6 +17,8 @@ KEEPALIVE_MS = 30_000
 
 _SERVICES = {
     "librarian.api.catalog.v1.CatalogService": ("AddMembers", "RegisterDatasets", "WatchEvents"),
+    "librarian.api.federation.v1.FederationService": (),
+    "librarian.api.federation.v1.PairingService": (),
     "librarian.api.gateway.v1.SiteService": (),
     "librarian.api.gateway.v1.PeerService": (),
     "librarian.api.store.v1.StoreService": (

@@ -105,7 +105,7 @@ def test_expiry(clock: ManualClock, verifier: Verifier) -> None:
         {"aud": ["store", "transfer"]},
         {"sub": None},
         {"role": None},
-        {"role": "peer"},
+        {"role": "keeper"},
         {"prefix": None},
         {"tid": None},
         {"exp": None},
