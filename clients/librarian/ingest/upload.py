@@ -82,7 +82,7 @@ class StreamStaging:
         try:
             async with aclosing(from_thread(reader.groups)) as groups:
                 async for group in groups:
-                    if not await _write(call, group):
+                    if not await write_messages(call, group):
                         break
             await call.done_writing()
             await call
@@ -126,7 +126,7 @@ class StreamStaging:
         return sum(file.persisted_bytes for file in there.values())
 
 
-async def _write(
+async def write_messages(
     call: grpc.aio.StreamUnaryCall[bytes, store_pb2.WriteUploadResponse], group: Sequence[bytes]
 ) -> bool:
     """False where the store ended the call; why, the call tells when it is awaited."""
