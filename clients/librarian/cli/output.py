@@ -34,6 +34,11 @@ class Output:
         """The one JSON value of this command."""
         sys.stdout.write(json.dumps(value, ensure_ascii=False, indent=2 if self.is_terminal else None) + "\n")
 
+    def json_line(self, value: Any) -> None:
+        """One of many values of a command that goes on: each on a line of its own, at once."""
+        sys.stdout.write(json.dumps(value, ensure_ascii=False) + "\n")
+        sys.stdout.flush()
+
     def array(self) -> JsonArray:
         """As `value`, for lists that may be too long to hold."""
         return JsonArray()

@@ -24,6 +24,16 @@ def size(text: str, option: str) -> int:
     return int(float(found["number"]) * base ** _POWERS.get(unit.rstrip("i"), 0))
 
 
+def rate(text: str, option: str) -> int:
+    """Bytes a second of `5MB/s` or `5MB`; 0 for `none`."""
+    plain = text.strip().removesuffix("/s").strip()
+    if plain.lower() == "none":
+        return 0
+    if _SIZE.fullmatch(plain) is None:
+        raise typer.BadParameter(f"{option}: {text!r} is not a rate; write 5MB/s, 1.5GiB/s, or none")
+    return size(plain, option)
+
+
 def moment(text: str, option: str, *, now: datetime) -> datetime:
     """A time with a zone: `2026-11-22`, `2026-11-22T15:04[:05][Z]` (local unless it says otherwise), or
     how long ago: `90m`, `12h`, `7d`, `2w`.

@@ -12,12 +12,19 @@ from librarian.cli import (
     config_check,
     demo,
     doctor,
+    explain,
     find,
     get,
     history,
     ls,
     put,
     register,
+    route_add,
+    route_ls,
+    route_pause,
+    route_resume,
+    route_rm,
+    route_set,
     show,
     status,
     store_add,
@@ -28,6 +35,12 @@ from librarian.cli import (
     token_issue,
     token_ls,
     token_revoke,
+    transfer_cancel,
+    transfer_ls,
+    transfer_prioritize,
+    transfer_retry,
+    transfer_show,
+    transfer_watch,
     up,
     verify,
 )
@@ -46,7 +59,7 @@ def build() -> typer.Typer:
     app = _group(HELP, epilog=EPILOG)
     app.command("up", context_settings={"ignore_unknown_options": True})(up.command)
     app.command("demo")(demo.command)
-    for module in (status, doctor, put, get, ls, find, show, history, verify, register):
+    for module in (status, doctor, put, get, ls, find, show, history, explain, verify, register):
         app.command(module.__name__.rpartition(".")[2])(module.command)
     store = _group("The places where bytes are.")
     store.command("add")(store_add.command)
@@ -55,6 +68,22 @@ def build() -> typer.Typer:
     store.command("drain")(store_drain.command)
     store.command("scan")(store_scan.command)
     app.add_typer(store, name="store")
+    route = _group("Where datasets go by themselves.")
+    route.command("add")(route_add.command)
+    route.command("ls")(route_ls.command)
+    route.command("set")(route_set.command)
+    route.command("pause")(route_pause.command)
+    route.command("resume")(route_resume.command)
+    route.command("rm")(route_rm.command)
+    app.add_typer(route, name="route")
+    transfer = _group("Datasets on their way.")
+    transfer.command("ls")(transfer_ls.command)
+    transfer.command("show")(transfer_show.command)
+    transfer.command("watch")(transfer_watch.command)
+    transfer.command("retry")(transfer_retry.command)
+    transfer.command("cancel")(transfer_cancel.command)
+    transfer.command("prioritize")(transfer_prioritize.command)
+    app.add_typer(transfer, name="transfer")
     token = _group("Who may use the site.")
     token.command("issue")(token_issue.command)
     token.command("ls")(token_ls.command)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from librarian.cli import options
@@ -22,7 +25,7 @@ COUNTED_INGESTS = 1000
 
 
 def command(*, site: options.Site = "", as_json: options.Json = False) -> None:
-    """Tell how services, stores and open ingests are."""
+    """Tell how services, stores, open ingests, peers and transfers are."""
     from librarian.cli.run import run
 
     async def body(client: Librarian, output: Output) -> None:
@@ -43,12 +46,14 @@ class _Found:
     stores: list[store_pb2.Store] = field(default_factory=list)
     ingests: list[transfer_pb2.Ingest] = field(default_factory=list)
     summary: catalog_pb2.GetSummaryResponse | None = None
+    peers: list[gateway_pb2.Peer] = field(default_factory=list)
+    flow: transfer_pb2.GetTransferStatusResponse | None = None
     troubles: dict[str, LibrarianError] = field(default_factory=dict)
 
 
 async def _look(client: Librarian) -> _Found:
+    from librarian.api.gateway.v1 import gateway_pb2
     from librarian.api.transfer.v1 import transfer_pb2
-    from librarian.errors import LibrarianError
 
     found = _Found(await client.status())
     open_states = [
@@ -56,19 +61,31 @@ async def _look(client: Librarian) -> _Found:
         transfer_pb2.INGEST_STATE_COMMITTING,
         transfer_pb2.INGEST_STATE_STORED,
     ]
-    try:
+    async with _unless(found, "stores"):
         found.stores = await client.stores()
-    except LibrarianError as error:
-        found.troubles["stores"] = error
-    try:
+    async with _unless(found, "summary"):
         found.summary = await client.summary()
-    except LibrarianError as error:
-        found.troubles["summary"] = error
-    try:
+    async with _unless(found, "ingests"):
         found.ingests = [one async for one in client.ingests(open_states, limit=COUNTED_INGESTS)]
-    except LibrarianError as error:
-        found.troubles["ingests"] = error
+    async with _unless(found, "peers"):
+        answer = await client.channel.unary(client.channel.peers.ListPeers, gateway_pb2.ListPeersRequest())
+        found.peers = list(answer.peers)
+    async with _unless(found, "transfers"):
+        found.flow = await client.transfer_status()
     return found
+
+
+@asynccontextmanager
+async def _unless(found: _Found, what: str) -> AsyncIterator[None]:
+    """Keeps a trouble as one of `what`. An older site that cannot be asked has nothing to tell of it."""
+    from librarian.errors import LibrarianError, Unimplemented
+
+    try:
+        yield
+    except Unimplemented:
+        pass
+    except LibrarianError as error:
+        found.troubles[what] = error
 
 
 def _value(found: _Found) -> dict[str, Any]:
@@ -80,12 +97,15 @@ def _value(found: _Found) -> dict[str, Any]:
         "stores": [message_value(store) for store in found.stores],
         "summary": message_value(found.summary) if found.summary is not None else None,
         "open_ingests": [message_value(ingest) for ingest in found.ingests],
+        "peers": [message_value(peer) for peer in found.peers],
+        "transfers": message_value(found.flow) if found.flow is not None else None,
         "troubles": {what: error_value(error) for what, error in found.troubles.items()},
     }
 
 
 def _print(found: _Found, client: Librarian, output: Output) -> None:
     from librarian.api.gateway.v1 import gateway_pb2
+    from librarian.cli.status_flow import print_flow
     from librarian.cli.store_ls import print_stores
     from librarian.cli.texts import counted, label, size_text
     from librarian.names import printable
@@ -107,6 +127,7 @@ def _print(found: _Found, client: Librarian, output: Output) -> None:
         )
     if "ingests" not in found.troubles:
         _print_ingests(found.ingests, output)
+    print_flow(found.peers, found.flow, datetime.now(UTC), output)
     for what, error in found.troubles.items():
         error.message = f"{what}: {error.message}"
         output.error(error)

@@ -53,6 +53,22 @@ def duration_text(seconds: float) -> str:
     return f"{days} d {hours:02} h"
 
 
+def since_text(moment: datetime, now: datetime) -> str:
+    """`2026-11-22 18:02 (3 m 20 s)`: since when, and how long that is."""
+    return f"{time_text(moment)} ({duration_text(max(0.0, (now - moment).total_seconds()))})"
+
+
+def coming_text(moment: datetime, now: datetime) -> str:
+    """`at 2026-11-22 18:02 (in 3 m 20 s)`; `now` where it is due."""
+    left = (moment - now).total_seconds()
+    return f"at {time_text(moment)} (in {duration_text(left)})" if left > 0 else "now"
+
+
+def share_text(done: int, total: int) -> str:
+    """`45 %`; 100 only at the end."""
+    return f"{min(done, total) * 100 // total} %" if total > 0 else "-"
+
+
 def clock_text(seconds: float) -> str:
     """As a countdown: `0:07`, `12:34`, `3:07:12`, `4 d 03 h`."""
     whole = round(seconds)

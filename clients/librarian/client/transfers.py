@@ -53,7 +53,8 @@ class TransfersClient(DatasetsClient):
         self, destination: str = "", *, progress: Progress | None = None
     ) -> AsyncGenerator[transfer_pb2.WatchTransfersResponse, None]:
         """Transfers as they change, after those under way; it does not end by itself. An answer without
-        transfers is a sign of life. A broken stream is watched again, which tells anew what is under way.
+        transfers is a sign of life. A broken stream is watched again; `progress` tells the trouble until the
+        first answer after it, with which what is under way is told anew, has been taken.
         """
         progress = progress or Progress()
         request = transfer_pb2.WatchTransfersRequest(destination=destination)
@@ -63,8 +64,8 @@ class TransfersClient(DatasetsClient):
             try:
                 async for answer in self._site.stream(self._site.transfer.WatchTransfers, request):
                     arrived = True
-                    progress.held_up("")
                     yield answer
+                    progress.held_up("")
                 raise Unavailable("the site ended the watch")
             except PASSING as error:
                 progress.held_up(error.message)

@@ -15,6 +15,7 @@ from librarian.client import Librarian
 from librarian.connection.address import parse_address
 from librarian.connection.settings import ConnectionSettings
 from support.client_site.catalog import Catalog, Gateway
+from support.client_site.flow import Peers
 from support.client_site.state import State
 from support.client_site.store import Store
 from support.client_site.transfer import Transfer
@@ -28,6 +29,7 @@ class ClientSite:
         self.transfer = Transfer(self.state)
         self.store = Store(self.state)
         self.catalog = Catalog(self.state)
+        self.peers = Peers(self.state)
         self.address = ""
         self._servers: list[grpc.aio.Server] = []
 
@@ -37,6 +39,7 @@ class ClientSite:
         store_pb2_grpc.add_StoreServiceServicer_to_server(self.store, gateway)
         catalog_pb2_grpc.add_CatalogServiceServicer_to_server(self.catalog, gateway)
         gateway_pb2_grpc.add_SiteServiceServicer_to_server(Gateway(self.state), gateway)
+        gateway_pb2_grpc.add_PeerServiceServicer_to_server(self.peers, gateway)
         self.address = f"127.0.0.1:{gateway.add_insecure_port('127.0.0.1:0')}"
         door = grpc.aio.server()
         store_pb2_grpc.add_StoreServiceServicer_to_server(self.store, door)

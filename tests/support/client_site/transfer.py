@@ -1,4 +1,4 @@
-"""The ingest part of TransferService."""
+"""The ingest part of TransferService; the rest is `Flow`."""
 
 from __future__ import annotations
 
@@ -9,17 +9,18 @@ import grpc
 
 from librarian.api.common.v1 import common_pb2
 from librarian.api.store.v1 import store_pb2
-from librarian.api.transfer.v1 import transfer_pb2, transfer_pb2_grpc
+from librarian.api.transfer.v1 import transfer_pb2
 from librarian.errors import ChecksumMismatch, IngestClosed, IngestNotFound
 from librarian.messages import item_error
+from support.client_site.flow import Flow
 from support.client_site.state import PROOF, STORE, State, Upload
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
 
-class Transfer(transfer_pb2_grpc.TransferServiceServicer):
+class Transfer(Flow):
     def __init__(self, state: State) -> None:
-        self._state = state
+        super().__init__(state)
         self._looks: dict[str, int] = {}
         self.requests: list[transfer_pb2.BeginIngestsRequest] = []
 
