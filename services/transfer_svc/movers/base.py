@@ -38,7 +38,7 @@ class Item:
 class Batch:
     """What one task of a mover takes. `peer`: the receiver, "" for this site itself. `landing_root`: what
     was agreed with the peer, below which the mover's own way must land; "" where nothing has to be.
-    `max_bytes_per_second`: 0 for no limit.
+    `max_bytes_per_second`: 0 for no limit; all batches of one `route` share it.
     """
 
     batch_id: str
@@ -46,6 +46,7 @@ class Batch:
     items: Sequence[Item]
     landing_root: str = ""
     max_bytes_per_second: int = 0
+    route: str = ""
 
 
 class ItemState(Enum):
@@ -86,8 +87,10 @@ class Mover(Protocol):
     """Items fail one by one; what a method raises is about the batch as a whole (LibrarianError).
 
     Errors by class, the same for every mover: SourceVanished, SourceChanged and ReadFailed (this side's
-    bytes), StoreFull (no room there), LandingInvalid (a landing outside of what was agreed, or that is not
-    there), TicketInvalid (offer again for a fresh one), Unavailable (may pass).
+    bytes), StoreFull and UploadTooLarge (no room there, or not for such a file), LandingInvalid (a landing
+    outside of what was agreed, or that is not there), TicketInvalid (offer again for a fresh one),
+    UploadClosed and UploadNotFound (the receiver took it or gave it up: ask what it has), StoreDisabled and
+    StoreNotFound (this side's store), Unavailable (may pass).
     """
 
     @property
@@ -98,7 +101,9 @@ class Mover(Protocol):
         ...
 
     async def start(self, batch: Batch, handle: str) -> None:
-        """Begins, or goes on. Twice with the same handle is once."""
+        """Begins, or goes on. Once more while it runs is nothing; after it has ended it goes over all
+        items again, and takes up what has arrived.
+        """
         ...
 
     async def poll(self, handle: str) -> Sequence[ItemProgress]:
@@ -106,11 +111,13 @@ class Mover(Protocol):
         ...
 
     async def wait(self, handle: str, seconds: float) -> None:
-        """Until something has changed since the last poll, or so long."""
+        """Until an item has come to its end since the last poll, or so long. Bytes alone wake nobody."""
         ...
 
     async def cancel(self, handle: str) -> None:
-        """Stops, and leaves nothing running. What has arrived stays for the receiver to clear."""
+        """Stops, leaves nothing running, and forgets the handle: also how a task that has ended is let go.
+        What has arrived stays for the receiver to clear. An unknown handle is nothing.
+        """
         ...
 
     async def close(self) -> None:
