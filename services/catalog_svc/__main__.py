@@ -38,7 +38,15 @@ async def build(runtime: Runtime) -> AsyncIterator[Sequence[ServicerRegistration
             section.dsn, log.channel_of(section.schema), application_name="librarian-catalog-listen"
         ) as appended,
     ):
-        context = Context(opened, runtime.clock, runtime.faults, runtime.logger, appended, runtime.stopping)
+        context = Context(
+            runtime.settings.site.name,
+            opened,
+            runtime.clock,
+            runtime.faults,
+            runtime.logger,
+            appended,
+            runtime.stopping,
+        )
         await _recognise_database(context)
         runtime.spawn("keep_sums", keep_sums(context))
         runtime.spawn("keep_clean", keep_clean(context))

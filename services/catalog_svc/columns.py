@@ -18,6 +18,7 @@ from librarian.checksums import Checksum
 from librarian.errors import BatchTooLarge, InvalidInput, InvalidName, InvalidSize, LibrarianError
 from librarian.manifests import MAX_MEMBERS, DatasetKind
 from librarian.names import MAX_NAME_BYTES, check_name, check_store_name, name_key, printable
+from svckit.statements import ORIGIN_TYPE
 
 from .naming import Identity
 
@@ -25,7 +26,6 @@ MAX_BATCH = 5000
 # Bounds that keep every row indexable: PostgreSQL takes no index entry past 2,704 bytes.
 MAX_TEXT_BYTES = 255
 MAX_TAGS_BYTES = 16_384
-ORIGIN_TYPE = "librarian.origin"
 # The years 1 to 9999, which is what a Timestamp may say.
 MIN_TIME_US = -62_135_596_800_000_000
 MAX_TIME_US = 253_402_300_799_999_999
@@ -112,8 +112,8 @@ def read_columns(
             keys[index] = checked_key(name)
             check_uid(uid)
             _check_content(kind, algorithm, digest, size, members)
-            _check_texts(uploader, traceparent, site)
-            _check_time(time_us)
+            check_texts(uploader=uploader, traceparent=traceparent, site=site)
+            check_time("create_time_us", time_us)
             tags[index] = _checked_tags(tags_json)
             origins[index] = _checked_origin(origin)
             check_store_name(store)
@@ -213,8 +213,9 @@ def _check_content(kind: int, algorithm: str, digest: bytes, size: int, member_c
         )
 
 
-def _check_texts(uploader: str, traceparent: str, site: str) -> None:
-    for field, value in (("uploader", uploader), ("traceparent", traceparent), ("site", site)):
+def check_texts(**values: str) -> None:
+    """Raises InvalidInput."""
+    for field, value in values.items():
         if "\0" in value or (len(value) > MAX_TEXT_BYTES // 4 and len(value.encode()) > MAX_TEXT_BYTES):
             raise InvalidInput(
                 f"{field} {printable(value)!r} cannot be kept",
@@ -223,12 +224,13 @@ def _check_texts(uploader: str, traceparent: str, site: str) -> None:
             )
 
 
-def _check_time(create_time_us: int) -> None:
-    if not MIN_TIME_US <= create_time_us <= MAX_TIME_US:
+def check_time(field: str, time_us: int) -> None:
+    """Raises InvalidInput."""
+    if not MIN_TIME_US <= time_us <= MAX_TIME_US:
         raise InvalidInput(
-            f"create_time_us {create_time_us} is not a time of the years 1 to 9999",
+            f"{field} {time_us} is not a time of the years 1 to 9999",
             remedy="give microseconds since 1970-01-01T00:00:00Z",
-            create_time_us=create_time_us,
+            **{field: time_us},
         )
 
 

@@ -26,10 +26,11 @@ M = TypeVar("M", bound=Message)
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """`appended` rings when the event log has grown, `folded` when sums are up to date; `wants_sums` is
-    set by whoever waits for sums.
+    """`site` is this one's name; `appended` rings when the event log has grown, `folded` when sums are up to
+    date; `wants_sums` is set by whoever waits for sums.
     """
 
+    site: str
     database: Database
     clock: Clock
     faults: Faults

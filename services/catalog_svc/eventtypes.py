@@ -9,3 +9,5 @@ REPLICA_ADDED = "REPLICA_ADDED"
 # Every byte was re-read and agreed; the replica stays AVAILABLE.
 REPLICA_VERIFIED = "REPLICA_VERIFIED"
 REPLICA_STATE_CHANGED = "REPLICA_STATE_CHANGED"
+# Another site's receipt came that was not known; the event's details say for which copy there.
+RECEIPT_RECORDED = "RECEIPT_RECORDED"

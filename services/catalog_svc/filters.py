@@ -161,7 +161,7 @@ def _foreign_cursor() -> InvalidPageToken:
 
 def _other_values(wanted: pb.DatasetFilter) -> dict[str, Value]:
     values: dict[str, Value] = _tag_values(wanted)
-    for field in ("uploader", "has_store", "lacks_store"):
+    for field in ("uploader", "has_store", "lacks_store", "has_site", "lacks_site"):
         if text := _text(field, getattr(wanted, field)):
             values[field] = text
     if wanted.HasField("min_size_bytes"):

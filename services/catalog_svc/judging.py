@@ -23,11 +23,12 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class Holder:
-    """Who has a name or a uid; `key` is the name's."""
+    """Who has a name or a uid; `key` is the name's, `store` the one it was published on."""
 
     identity: Identity
     key: str
     is_live: bool
+    store: str = ""
 
 
 def judge(
@@ -46,7 +47,7 @@ def judge(
         own = by_uid.get(claim.uid)
         live = by_key.get(batch.keys[index])
         if own is not None:
-            verdicts[index] = _own(claim, own)
+            verdicts[index] = _own(claim, batch.stores[index], own)
         elif live is not None:
             error = refusal(claim, live)
             verdicts[index] = Verdict(error=error) if error else Verdict(live.uid)
@@ -57,8 +58,10 @@ def judge(
     return verdicts
 
 
-def _own(claim: Identity, own: Holder) -> Verdict:
-    """On a dataset whose uid is in the catalogue: the same again, or another under the same uid."""
+def _own(claim: Identity, store: str, own: Holder) -> Verdict:
+    """On a dataset whose uid is in the catalogue: the same publication again, the same dataset on another
+    store, or another dataset under the same uid.
+    """
     if own.is_live and claim == own.identity:
-        return Verdict(claim.uid, published=True)
+        return Verdict(claim.uid, published=store == own.store)
     return Verdict(error=uid_reused(claim, own.identity))

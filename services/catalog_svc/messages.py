@@ -54,31 +54,40 @@ def fill_dataset(message: pb.Dataset, row: Row) -> None:
         message.origin.ParseFromString(origin)
 
 
-def fill_replica(message: pb.Replica, row: Row) -> None:
-    """`row`: the columns of `queries.reading.REPLICA`."""
-    message.store, message.state, message.state_reason, verify_time_us, update_time_us = row
+def fill_copy(message: pb.Dataset, row: Row) -> None:
+    """`row`: the columns of `queries.reading.COPY`."""
+    site, store, verify_time_us, time_us, note, state, failure_domain, via_site = row
+    if site:
+        remote = message.remote_replicas.add()
+        remote.site, remote.store, remote.store_class = site, store, note
+        remote.failure_domain, remote.via_site = failure_domain, via_site
+        _fill_time(remote.verify_time, verify_time_us)
+        _fill_time(remote.record_time, time_us)
+        return
+    replica = message.replicas.add()
+    replica.store, replica.state, replica.state_reason = store, state, note
     if verify_time_us is not None:
-        _fill_time(message.verify_time, verify_time_us)
-    _fill_time(message.update_time, update_time_us)
+        _fill_time(replica.verify_time, verify_time_us)
+    _fill_time(replica.update_time, time_us)
 
 
 def fill_joined(message: pb.Dataset, rows: Sequence[Row]) -> None:
-    """`rows`: one dataset joined with its replicas; a single row with nulls where it has none."""
+    """`rows`: one dataset joined with its copies; a single row with nulls where it has none."""
     fill_dataset(message, rows[0][:_DATASET_COLUMNS])
     for row in rows:
         if row[_DATASET_COLUMNS] is not None:
-            fill_replica(message.replicas.add(), row[_DATASET_COLUMNS:])
+            fill_copy(message, row[_DATASET_COLUMNS:])
 
 
-def fill_datasets(messages: Any, rows: Iterable[Row], replicas: Iterable[Row]) -> None:
-    """`messages`: a repeated field of datasets; `replicas`: rows of (uid, REPLICA…)."""
+def fill_datasets(messages: Any, rows: Iterable[Row], copies: Iterable[Row]) -> None:
+    """`messages`: a repeated field of datasets; `copies`: rows of (uid, COPY…)."""
     by_uid = {}
     for row in rows:
         message = messages.add()
         fill_dataset(message, row)
         by_uid[message.uid] = message
-    for uid, *replica in replicas:
-        fill_replica(by_uid[uid].replicas.add(), replica)
+    for uid, *copy in copies:
+        fill_copy(by_uid[uid], copy)
 
 
 def fill_member(message: common_pb2.Member, row: Row) -> None:
@@ -101,16 +110,25 @@ def fill_member(message: common_pb2.Member, row: Row) -> None:
 def fill_event(message: pb.Event, epoch: int, row: Row) -> None:
     """`row`: the columns of `queries.log.EVENT`."""
     sequence, time_us, message.type, message.dataset_uid, message.dataset_name, *rest = row
-    message.store, before, after, reason = rest
+    message.store, before, after, reason, told = rest
     message.cursor.epoch = epoch
     message.cursor.sequence = sequence
     _fill_time(message.time, time_us)
+    if told is not None:
+        message.details_json = told
+        return
     details = {"state": _STATE_NAMES[after]}
     if before is not None:
         details["previous_state"] = _STATE_NAMES[before]
     if reason:
         details["reason"] = reason
     message.details_json = json.dumps(details, ensure_ascii=False)
+
+
+def fill_receipt(message: pb.ReceiptRecord, row: Row) -> None:
+    """`row`: the columns of `queries.receipts.RECEIPT`."""
+    _sequence, _name, receipt, message.via_site = row
+    message.receipt.ParseFromString(receipt)
 
 
 def summary(rows: Iterable[Row], time_us: int) -> pb.GetSummaryResponse:

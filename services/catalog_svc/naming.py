@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import count
 
-from librarian.errors import InvalidInput, LibrarianError, NameIsPrefix, NameNormalisesAlike, NameTaken
+from librarian.errors import LibrarianError, NameIsPrefix, NameNormalisesAlike, NameTaken, UidTaken
 from librarian.names import ancestors, printable
 
 _MAX_CODE_POINT = 0x10FFFF
@@ -52,13 +52,14 @@ def normalises_alike(name: str, live: str) -> NameNormalisesAlike:
     )
 
 
-def uid_reused(claim: Identity, other: Identity) -> InvalidInput:
-    return InvalidInput(
+def uid_reused(claim: Identity, other: Identity) -> UidTaken:
+    """`other` has the uid, with another name, other bytes, or set aside."""
+    return UidTaken(
         f"uid {claim.uid} belongs to {printable(other.name)!r} and cannot be given to "
         f"{printable(claim.name)!r} with these bytes",
-        remedy="give every new dataset a new uid",
         name=claim.name,
         uid=claim.uid,
+        other=other.name,
     )
 
 

@@ -77,7 +77,8 @@ async def register_batch(
 async def _publish(context: Context, connection: Bare, batch: Batch, *, adopting: bool) -> dict[int, Verdict]:
     """A verdict for each dataset of the batch, by its position in the request.
 
-    `adopting`: bytes of a dataset that was there already stay where they are and become a replica.
+    `adopting`: bytes of a dataset that was there already stay where they are and become a replica, also
+    where they came under another uid. Under its own uid they do in any case.
     """
     now_us = context.now_us()
     fresh, errors = await _sort_out(connection, batch)
@@ -95,8 +96,12 @@ async def _publish(context: Context, connection: Bare, batch: Batch, *, adopting
     if rest:
         keys, uids = [batch.keys[index] for index in rest], [batch.uids[index] for index in rest]
         others = judge(batch, rest, await queries.holders(connection, keys, uids), errors)
-        if adopting:
-            happenings = await _adopt(connection, batch, others, now_us)
+        staying = [
+            index
+            for index, verdict in others.items()
+            if verdict.error is None and (adopting or verdict.uid == batch.uids[index])
+        ]
+        happenings = await _adopt(connection, batch, staying, others, now_us)
         verdicts |= {batch.positions[index]: verdict for index, verdict in others.items()}
     if new.uids:
         gone = await _take_back_late(connection, new)
@@ -176,12 +181,15 @@ async def _take_back_late(connection: Bare, new: Batch) -> dict[str, LibrarianEr
     return gone
 
 
-async def _adopt(connection: Bare, batch: Batch, others: dict[int, Verdict], now_us: int) -> list[Happening]:
+async def _adopt(
+    connection: Bare, batch: Batch, staying: Sequence[int], others: dict[int, Verdict], now_us: int
+) -> list[Happening]:
     """Makes the bytes of what was there already replicas; verdicts of those that cannot be change."""
+    if not staying:
+        return []
     reports = {
-        index: Report((verdict.uid, batch.stores[index]), ReplicaEvent.ADOPTED, verified_us=now_us)
-        for index, verdict in others.items()
-        if verdict.error is None
+        index: Report((others[index].uid, batch.stores[index]), ReplicaEvent.ADOPTED, verified_us=now_us)
+        for index in staying
     }
     refused: dict[int, LibrarianError] = {}
     happenings = await apply_reports(connection, reports, refused, now_us)

@@ -18,7 +18,7 @@ MAX_LOOKED_UP = 1000
 
 
 async def get_dataset(database: Database, request: pb.GetDatasetRequest) -> Rows:
-    """The dataset joined with its replicas. Raises DatasetNotFound, NameOutsidePrefix, InvalidName."""
+    """The dataset joined with its copies. Raises DatasetNotFound, NameOutsidePrefix, InvalidName."""
     caller = current_caller()
     if name := request.name:
         check_name(name)
@@ -53,9 +53,9 @@ async def batch_get(database: Database, request: pb.BatchGetDatasetsRequest) -> 
     async with database.hot() as connection:
         rows = await queries.live_among(connection, names, uids)
         rows = [row for row in rows if caller.may_see(row["name"])]
-        replicas = await queries.replicas_of(connection, [row["uid_text"] for row in rows])
+        copies = await queries.copies_of(connection, [row["uid_text"] for row in rows])
     response = pb.BatchGetDatasetsResponse()
-    messages.fill_datasets(response.datasets, rows, replicas)
+    messages.fill_datasets(response.datasets, rows, copies)
     found = {dataset.name for dataset in response.datasets} | {dataset.uid for dataset in response.datasets}
     response.missing.extend(key for key in (*request.names, *request.uids) if key not in found)
     return response
@@ -73,9 +73,9 @@ async def list_datasets(database: Database, request: pb.ListDatasetsRequest) -> 
         rows = await queries.list_datasets(connection, listing, size + 1)
         page, more = rows[:size], len(rows) > size
         wanted = [row["uid_text"] for row in page] if request.with_replicas else []
-        replicas = await queries.replicas_of(connection, wanted) if wanted else []
+        copies = await queries.copies_of(connection, wanted) if wanted else []
     response = pb.ListDatasetsResponse()
-    messages.fill_datasets(response.datasets, page, replicas)
+    messages.fill_datasets(response.datasets, page, copies)
     if more:
         last = page[-1]
         keys = filters.last_keys(

@@ -12,7 +12,7 @@ import grpc
 from librarian.api.catalog.v1 import catalog_pb2 as pb
 from librarian.api.catalog.v1 import catalog_pb2_grpc
 
-from . import adding, copies, publishing, reading, registering, reserving, summing, watching
+from . import adding, copies, publishing, reading, recording, registering, reserving, summing, watching
 from .context import Context
 from .messages import fill_joined
 
@@ -62,6 +62,14 @@ class CatalogServicer(catalog_pb2_grpc.CatalogServiceServicer):
         self, request: pb.UpdateReplicasRequest, _call: Call
     ) -> pb.UpdateReplicasResponse:
         return await copies.update_replicas(self._context, request)
+
+    async def RecordReceipts(
+        self, request: pb.RecordReceiptsRequest, _call: Call
+    ) -> pb.RecordReceiptsResponse:
+        return await recording.record_receipts(self._context, request)
+
+    async def ListReceipts(self, request: pb.ListReceiptsRequest, _call: Call) -> pb.ListReceiptsResponse:
+        return await recording.list_receipts(self._context, request)
 
     async def ListEvents(self, request: pb.ListEventsRequest, _call: Call) -> pb.ListEventsResponse:
         return await watching.list_events(self._context, request)

@@ -91,6 +91,39 @@ Index(
     postgresql_where=replicas.c.state != text("2"),
 )
 
+# Every receipt of another site ever seen, each in the place of the log that tells of it.
+receipts = Table(
+    "receipts",
+    metadata,
+    # sha256 of `receipt`: the same one again is no other, whichever way it comes.
+    Column("digest", LargeBinary, primary_key=True),
+    Column("sequence", BigInteger, nullable=False, unique=True),
+    _uid("dataset_uid"),
+    # A serialised Signed, as received.
+    Column("receipt", LargeBinary, nullable=False),
+    Column("via_site", Text, nullable=False),
+)
+
+Index("receipts_of_dataset", receipts.c.dataset_uid, receipts.c.sequence)
+
+# What the newest receipt says about each copy at another site.
+remote_replicas = Table(
+    "remote_replicas",
+    metadata,
+    _uid("dataset_uid", primary_key=True),
+    Column("site", Text, primary_key=True),
+    Column("store", Text, primary_key=True),
+    Column("store_class", Text, nullable=False),
+    Column("failure_domain", Text, nullable=False),
+    Column("verify_time_us", BigInteger, nullable=False),
+    Column("sign_time_us", BigInteger, nullable=False),
+    Column("record_time_us", BigInteger, nullable=False),
+    Column("via_site", Text, nullable=False),
+    Column("receipt_digest", LargeBinary, nullable=False),
+)
+
+Index("remote_replicas_site", remote_replicas.c.site, remote_replicas.c.dataset_uid)
+
 members = Table(
     "members",
     metadata,
@@ -135,6 +168,8 @@ events = Table(
     Column("from_state", SmallInteger, nullable=True),
     Column("to_state", SmallInteger, nullable=False),
     Column("reason", Text, nullable=False),
+    # A JSON object, where states and reason do not say it all; null where they do.
+    Column("details", Text, nullable=True),
 )
 
 Index("events_of_dataset", events.c.dataset_uid, events.c.sequence)

@@ -24,16 +24,21 @@ _BATCH = 500
 
 async def list_events(context: Context, request: pb.ListEventsRequest) -> pb.ListEventsResponse:
     """Raises CursorOfAnotherEpoch, DatasetNotFound."""
-    if request.dataset_uid and not is_uid(request.dataset_uid):
-        shown = printable(request.dataset_uid)
-        raise DatasetNotFound(f"no dataset has the uid {shown!r}", uid=shown)
-    epoch, after = await _start(context, request.after if request.HasField("after") else None)
+    check_dataset(request.dataset_uid)
+    epoch, after = await start(context, request.after if request.HasField("after") else None)
     async with context.database.hot() as connection:
         rows = await log.read(connection, after, page_size(request.page_size), request.dataset_uid)
     response = pb.ListEventsResponse()
     response.next.epoch = epoch
     response.next.sequence = _fill(response.events, epoch, rows, current_caller()) or after
     return response
+
+
+def check_dataset(uid: str) -> None:
+    """Of a request about one dataset, or about all ("" then). Raises DatasetNotFound."""
+    if uid and not is_uid(uid):
+        shown = printable(uid)
+        raise DatasetNotFound(f"no dataset has the uid {shown!r}", uid=shown)
 
 
 async def watch_events(
@@ -43,7 +48,7 @@ async def watch_events(
     the service stops.
     """
     caller = current_caller()
-    epoch, after = await _start(context, request.after if request.HasField("after") else None)
+    epoch, after = await start(context, request.after if request.HasField("after") else None)
     told = context.clock.monotonic()
     while not context.stopping.is_set():
         mark = context.appended.mark()
@@ -60,8 +65,8 @@ async def watch_events(
     raise Unavailable("the catalog is stopping", remedy="watch again from the last cursor received")
 
 
-async def _start(context: Context, cursor: pb.EventCursor | None) -> tuple[int, int]:
-    """The current epoch, and the sequence to go on after."""
+async def start(context: Context, cursor: pb.EventCursor | None) -> tuple[int, int]:
+    """The current epoch, and the sequence to go on after. Raises CursorOfAnotherEpoch."""
     async with context.database.hot() as connection:
         epoch, last = await log.head(connection)
     if cursor is None:

@@ -52,6 +52,38 @@ class Made:
         return common_pb2.Signed(type="librarian.origin", key_id="key", payload=b"said", signature=b"signed")
 
 
+@dataclass(frozen=True)
+class Held:
+    """A copy of `made` at another site, as that site's receipt tells."""
+
+    made: Made
+    site: str = "nersc"
+    store: str = "cfs"
+    verified_us: int = BIRTH_US
+    domain: str = "nersc-cfs"
+
+    def record(self, via: str = "") -> pb.ReceiptRecord:
+        """The signature is for others to check."""
+        receipt = common_pb2.Receipt(
+            site=self.site,
+            uid=self.made.uid,
+            name=self.made.name,
+            kind=common_pb2.DatasetKind.ValueType(self.made.kind),
+            digest=common_pb2.Checksum(algorithm="sha256", value=self.made.digest),
+            size_bytes=self.made.size,
+            member_count=self.made.members,
+            store=self.store,
+            store_class="archive",
+            failure_domain=self.domain,
+            verify_time_us=self.verified_us,
+            sign_time_us=self.verified_us,
+        )
+        signed = common_pb2.Signed(
+            type="librarian.receipt", key_id="key", payload=receipt.SerializeToString(), signature=b"signed"
+        )
+        return pb.ReceiptRecord(receipt=signed, via_site=via)
+
+
 def columns(made: Sequence[Made]) -> pb.DatasetColumns:
     return pb.DatasetColumns(
         uid=[each.uid for each in made],
@@ -153,6 +185,10 @@ class Catalog:
     async def update(self, *updates: pb.ReplicaUpdate) -> list[pb.ReplicaVerdict]:
         request = pb.UpdateReplicasRequest(request_id=self.new_id(), updates=updates)
         return list((await self.stub.UpdateReplicas(request)).verdicts)
+
+    async def record(self, *records: pb.ReceiptRecord) -> pb.RecordReceiptsResponse:
+        request = pb.RecordReceiptsRequest(request_id=self.new_id(), receipts=records)
+        return await self.stub.RecordReceipts(request)
 
     async def get(self, name: str) -> pb.Dataset:
         return (await self.stub.GetDataset(pb.GetDatasetRequest(name=name))).dataset

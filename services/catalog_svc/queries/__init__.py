@@ -4,6 +4,6 @@ Statements are written in Core, compiled once and run on bare asyncpg. Nothing h
 transaction: what belongs into one is given the connection of one.
 """
 
-from . import log, members, publishing, reading, replicas, sums, upkeep
+from . import log, members, publishing, reading, receipts, replicas, sums, upkeep
 
-__all__ = ["log", "members", "publishing", "reading", "replicas", "sums", "upkeep"]
+__all__ = ["log", "members", "publishing", "reading", "receipts", "replicas", "sums", "upkeep"]

@@ -7,9 +7,11 @@ from functools import cache
 from typing import Any
 
 from sqlalchemy import (
+    CTE,
     BigInteger,
     ColumnElement,
     Integer,
+    Select,
     SmallInteger,
     Text,
     bindparam,
@@ -41,7 +43,9 @@ EVENT = (
     events.c.from_state,
     events.c.to_state,
     events.c.reason,
+    events.c.details,
 )
+_APPENDED = ("sequence", "time_us", "dataset_uid", "type", "store", "from_state", "to_state", "reason")
 # As `channel_of` says; one for each schema, because several sites may share a database.
 _CHANNEL: ColumnElement[str] = func.current_schema().op("||")(literal_column("'_events'"))
 
@@ -63,8 +67,13 @@ async def lock(connection: Bare) -> None:
     await _lock().fetch(connection)
 
 
-def _append(rows: TableValuedAlias, *content: ColumnElement[Any]) -> HotStatement:
-    """`content`: type, store, from_state, to_state and reason of the events whose uids `rows` holds."""
+def appending(
+    rows: TableValuedAlias, *content: ColumnElement[Any], details: ColumnElement[str] | None = None
+) -> tuple[Select[Any], CTE]:
+    """`content`: type, store, from_state, to_state and reason of the events whose uids `rows` holds.
+
+    The statement, and its part whose `base` is the sequence before the first of them.
+    """
     count = bindparam("entry_count", type_=BigInteger)
     moved = (
         update(site_state)
@@ -76,13 +85,20 @@ def _append(rows: TableValuedAlias, *content: ColumnElement[Any]) -> HotStatemen
     written = (
         insert(events)
         .from_select(
-            ["sequence", "time_us", "dataset_uid", "type", "store", "from_state", "to_state", "reason"],
-            select(place, now, rows.c.uid, *content).select_from(moved.join(rows, literal_column("true"))),
+            [*_APPENDED, *([] if details is None else ["details"])],
+            select(place, now, rows.c.uid, *content, *([] if details is None else [details])).select_from(
+                moved.join(rows, literal_column("true"))
+            ),
         )
         .cte("written")
     )
     told = func.pg_notify(_CHANNEL, cast(moved.c.base + count, Text))
-    return compile_hot(select(told).select_from(moved).add_cte(written))
+    return select(told).select_from(moved).add_cte(written), moved
+
+
+def _append(rows: TableValuedAlias, *content: ColumnElement[Any]) -> HotStatement:
+    statement, _ = appending(rows, *content)
+    return compile_hot(statement)
 
 
 @cache

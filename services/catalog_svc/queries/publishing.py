@@ -26,10 +26,11 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB, insert
 
 from catalog_svc.columns import Batch
+from catalog_svc.eventtypes import DATASET_PUBLISHED
 from catalog_svc.judging import Holder
 from catalog_svc.lifecycle import ReplicaState
 from catalog_svc.naming import Identity, Neighbours
-from catalog_svc.tables import LIVE, datasets, name_reservations, replicas
+from catalog_svc.tables import LIVE, datasets, events, name_reservations, replicas
 from svckit.database import HotStatement, compile_hot
 
 from .kit import UID, Bare, array, as_text, given, is_live
@@ -175,13 +176,22 @@ async def names_around(connection: Bare, keys: Sequence[str], directories: Seque
 def _holders() -> HotStatement:
     same_name = (datasets.c.name_key == any_(array("keys", Text()))) & is_live
     same_uid = datasets.c.uid == any_(array("uids", UID))
-    return compile_hot(select(*IDENTITY).where(or_(same_name, same_uid)))
+    published_on = (
+        select(events.c.store)
+        .where(
+            events.c.dataset_uid == datasets.c.uid, events.c.type == literal_column(f"'{DATASET_PUBLISHED}'")
+        )
+        .order_by(events.c.sequence)
+        .limit(literal_column("1"))
+        .scalar_subquery()
+    )
+    return compile_hot(select(*IDENTITY, published_on).where(or_(same_name, same_uid)))
 
 
 async def holders(connection: Bare, keys: Sequence[str], uids: Sequence[str]) -> list[Holder]:
     """Who has these names or uids."""
     rows = await _holders().fetch(connection, keys=keys, uids=uids)
-    return [Holder(Identity(*row[:5]), row[6], row[5] == LIVE) for row in rows]
+    return [Holder(Identity(*row[:5]), row[6], row[5] == LIVE, row[7] or "") for row in rows]
 
 
 @cache

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache, lru_cache
+from typing import Any
 
 from sqlalchemy import (
     BigInteger,
     ColumnElement,
+    CompoundSelect,
     Integer,
     SmallInteger,
     Text,
@@ -17,13 +20,15 @@ from sqlalchemy import (
     exists,
     literal_column,
     select,
+    true,
     tuple_,
+    union_all,
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
 from catalog_svc.filters import Listing, Names, Order, Shape
 from catalog_svc.lifecycle import ReplicaState
-from catalog_svc.tables import datasets, members, replicas
+from catalog_svc.tables import datasets, members, remote_replicas, replicas
 from svckit.database import HotStatement, compile_hot
 
 from .kit import UID, Bare, Rows, array, as_text, is_live
@@ -46,14 +51,8 @@ DATASET = (
     datasets.c.origin,
     datasets.c.traceparent,
 )
-# In the order that `messages.fill_replica` takes them.
-REPLICA = (
-    replicas.c.store,
-    replicas.c.state,
-    replicas.c.state_reason,
-    replicas.c.verify_time_us,
-    replicas.c.update_time_us,
-)
+# In the order that `messages.fill_copy` takes them.
+COPY = ("site", "store", "verify_time_us", "time_us", "note", "state", "failure_domain", "via_site")
 MEMBER = (
     members.c.path,
     members.c.kind,
@@ -66,27 +65,50 @@ MEMBER = (
 )
 
 
+def _copies(of: Callable[[ColumnElement[str]], ColumnElement[bool]]) -> CompoundSelect[Any]:
+    """Every copy of the datasets whose uid meets `of`: (dataset_uid, *COPY).
+
+    Of one here the site is "", the time that of its last change and the note the reason of its state; of
+    one elsewhere the state is null, the time that of its receipt's recording and the note the store's class.
+    """
+    here, elsewhere = replicas.c, remote_replicas.c
+    nothing: ColumnElement[str] = literal_column("''::text")
+    no_state: ColumnElement[int | None] = literal_column("NULL::smallint")
+    return union_all(
+        select(
+            *(as_text(here.dataset_uid).label("dataset_uid"), nothing.label("site"), here.store),
+            *(here.verify_time_us, here.update_time_us.label("time_us"), here.state_reason.label("note")),
+            *(here.state, nothing.label("failure_domain"), nothing.label("via_site")),
+        ).where(of(here.dataset_uid)),
+        select(
+            *(as_text(elsewhere.dataset_uid), elsewhere.site, elsewhere.store),
+            *(elsewhere.verify_time_us, elsewhere.record_time_us, elsewhere.store_class),
+            *(no_state, elsewhere.failure_domain, elsewhere.via_site),
+        ).where(of(elsewhere.dataset_uid)),
+    )
+
+
 @cache
-def _with_replicas(*, by_name: bool) -> HotStatement:
+def _with_copies(*, by_name: bool) -> HotStatement:
     wanted = (
         (datasets.c.name == bindparam("name", type_=Text)) & is_live
         if by_name
         else datasets.c.uid == bindparam("uid", type_=UID)
     )
-    joined = datasets.outerjoin(replicas, replicas.c.dataset_uid == datasets.c.uid)
-    return compile_hot(
-        select(*DATASET, *REPLICA).select_from(joined).where(wanted).order_by(replicas.c.store)
-    )
+    copies = _copies(lambda uid: uid == datasets.c.uid).lateral("copies")
+    copy = [copies.c[name] for name in COPY]
+    joined = datasets.outerjoin(copies, true())
+    return compile_hot(select(*DATASET, *copy).select_from(joined).where(wanted).order_by(*copy[:2]))
 
 
 async def live_by_name(connection: Bare, name: str) -> Rows:
-    """The live dataset of this name, a row for each replica (one with nulls where there is none)."""
-    return await _with_replicas(by_name=True).fetch(connection, name=name)
+    """The live dataset of this name, a row for each copy (one with nulls where there is none)."""
+    return await _with_copies(by_name=True).fetch(connection, name=name)
 
 
 async def by_uid(connection: Bare, uid: str) -> Rows:
     """The dataset of this uid, live or not; rows as above."""
-    return await _with_replicas(by_name=False).fetch(connection, uid=uid)
+    return await _with_copies(by_name=False).fetch(connection, uid=uid)
 
 
 @cache
@@ -101,16 +123,14 @@ async def live_among(connection: Bare, names: list[str], uids: list[str]) -> Row
 
 
 @cache
-def _replicas_of() -> HotStatement:
-    wanted = replicas.c.dataset_uid == any_(array("uids", UID))
-    return compile_hot(
-        select(as_text(replicas.c.dataset_uid), *REPLICA).where(wanted).order_by(replicas.c.store)
-    )
+def _copies_of() -> HotStatement:
+    uids = array("uids", UID)
+    return compile_hot(_copies(lambda uid: uid == any_(uids)).order_by("site", "store"))
 
 
-async def replicas_of(connection: Bare, uids: list[str]) -> Rows:
-    """Every replica of these datasets, with the dataset's uid before it."""
-    return await _replicas_of().fetch(connection, uids=uids)
+async def copies_of(connection: Bare, uids: list[str]) -> Rows:
+    """Every copy of these datasets, with the dataset's uid before it."""
+    return await _copies_of().fetch(connection, uids=uids)
 
 
 def _has_replica(condition: ColumnElement[bool]) -> ColumnElement[bool]:
@@ -120,6 +140,11 @@ def _has_replica(condition: ColumnElement[bool]) -> ColumnElement[bool]:
 def _available_on(store: str) -> ColumnElement[bool]:
     available = replicas.c.state == literal_column(str(ReplicaState.AVAILABLE.value))
     return _has_replica((replicas.c.store == bindparam(store, type_=Text)) & available)
+
+
+def _receipted_by(site: str) -> ColumnElement[bool]:
+    of_site = remote_replicas.c.site == bindparam(site, type_=Text)
+    return exists().where(remote_replicas.c.dataset_uid == datasets.c.uid, of_site)
 
 
 # By the names of `filters.Listing.values`.
@@ -133,6 +158,8 @@ _CONDITIONS: dict[str, ColumnElement[bool]] = {
     "before": datasets.c.create_time_us < bindparam("before", type_=BigInteger),
     "has_store": _available_on("has_store"),
     "lacks_store": ~_available_on("lacks_store"),
+    "has_site": _receipted_by("has_site"),
+    "lacks_site": ~_receipted_by("lacks_site"),
     "has_replica_state": _has_replica(replicas.c.state == bindparam("has_replica_state", type_=SmallInteger)),
 }
 

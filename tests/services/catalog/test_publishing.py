@@ -164,8 +164,9 @@ async def test_what_cannot_come_in_does_not_keep_others_of_its_batch_out(catalog
 async def test_a_uid_is_for_one_dataset(catalog: Catalog) -> None:
     one = Made("a")
     await catalog.publish(one)
-    (verdict,) = await catalog.publish(Made("b", uid=one.uid))
-    assert (verdict.outcome, verdict.error.reason) == (REFUSED, "INVALID_INPUT")
+    for other in (Made("b", uid=one.uid), Made("a", "other bytes", uid=one.uid)):
+        (verdict,) = await catalog.publish(other)
+        assert (verdict.outcome, verdict.error.reason) == (REFUSED, "UID_TAKEN")
     two, three = await catalog.publish(Made("c", uid=(shared := catalog.new_id())), Made("d", uid=shared))
     assert {two.outcome, three.outcome} == {PUBLISHED, REFUSED}
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.catalog_site import Catalog, Made, running
+from support.catalog_site import Catalog, Held, Made, running
 from support.eventually import eventually
 
 from catalog_svc import summing, upkeep
@@ -48,6 +48,8 @@ async def test_sums_follow_what_happens(quick: None, catalog: Catalog) -> None:
     assert await sums(catalog.stub) == (0, 0, {})
     small, big = Made("a/1", size=10), Made("b/1", size=1000)
     await catalog.publish(small, big)
+    # What other sites hold is not summed here.
+    await catalog.record(Held(small).record())
     await expect(catalog.stub, (2, 1010, {("main", AVAILABLE): (2, 1010)}))
     await catalog.register([Made("b/1")], store="disk")
     await catalog.update(pb.ReplicaUpdate(uid=small.uid, store="main", state=SUSPECT))

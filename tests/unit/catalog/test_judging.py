@@ -7,7 +7,7 @@ import pytest
 from catalog_svc.columns import Batch
 from catalog_svc.judging import Holder, Verdict, judge
 from catalog_svc.naming import Identity
-from librarian.errors import InvalidInput, MembersIncomplete, NameTaken, Unavailable
+from librarian.errors import MembersIncomplete, NameTaken, UidTaken, Unavailable
 
 
 def batch(*identities: Identity) -> Batch:
@@ -35,8 +35,8 @@ def made(uid: str, name: str = "a", digest: bytes = b"x") -> Identity:
     return Identity(uid, name, 1, "sha256", digest)
 
 
-def held(identity: Identity, *, is_live: bool = True) -> Holder:
-    return Holder(identity, identity.name, is_live)
+def held(identity: Identity, *, is_live: bool = True, store: str = "") -> Holder:
+    return Holder(identity, identity.name, is_live, store)
 
 
 def verdict(claim: Identity, *holders: Holder, incomplete: bool = False) -> Verdict:
@@ -46,6 +46,10 @@ def verdict(claim: Identity, *holders: Holder, incomplete: bool = False) -> Verd
 
 def test_its_own_row_again() -> None:
     assert verdict(made("1"), held(made("1"))) == Verdict("1", published=True)
+
+
+def test_the_same_dataset_on_another_store_than_it_was_published_on() -> None:
+    assert verdict(made("1"), held(made("1"), store="elsewhere")) == Verdict("1")
 
 
 def test_another_with_the_same_bytes() -> None:
@@ -60,7 +64,7 @@ def test_another_with_other_bytes() -> None:
     "holder", [held(made("1", "b")), held(made("1", digest=b"y")), held(made("1"), is_live=False)]
 )
 def test_its_uid_under_another_name_bytes_or_retracted(holder: Holder) -> None:
-    assert isinstance(verdict(made("1"), holder).error, InvalidInput)
+    assert isinstance(verdict(made("1"), holder).error, UidTaken)
 
 
 def test_a_retracted_dataset_holds_no_name() -> None:
