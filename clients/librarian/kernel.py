@@ -15,6 +15,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
+from typing import Literal
 
 _FICLONE = 0x40049409
 _AT_FDCWD = -100
@@ -89,25 +90,27 @@ def read_lease(fd: int) -> bool:
     `release_lease`, so release it soon. The signal that tells of such an opener is turned into one
     that is ignored by default: SIGIO would end the process.
     """
-    if sys.platform != "linux":
-        raise Unsupported("lease")
-    try:
-        fcntl.fcntl(fd, fcntl.F_SETSIG, signal.SIGURG)
-        fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_RDLCK)
-    except OSError as error:
-        if error.errno == errno.EAGAIN:
-            return False
-        if error.errno in _LACKING:
-            raise Unsupported("lease") from error
-        raise
-    return True
+    return _lease(fd, "F_RDLCK")
+
+
+def write_lease(fd: int) -> bool:
+    """As `read_lease`, of a descriptor open for writing: nobody else has the file open at all. Opening it
+    blocks for as long, and takes the lease away at once.
+    """
+    return _lease(fd, "F_WRLCK")
+
+
+def holds_write_lease(fd: int) -> bool:
+    """Whether a lease once granted was never taken away."""
+    return sys.platform == "linux" and fcntl.fcntl(fd, fcntl.F_GETLEASE) == fcntl.F_WRLCK
 
 
 def release_lease(fd: int) -> None:
-    """Gives a read lease back."""
+    """Gives a lease back; it may have been taken away."""
     if sys.platform != "linux":
         raise Unsupported("lease")
-    fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+    with suppress(BlockingIOError):
+        fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_UNLCK)
 
 
 def keep_freed_memory() -> None:
@@ -121,6 +124,21 @@ def keep_freed_memory() -> None:
         mallopt = _function("mallopt")
         mallopt(_M_MMAP_THRESHOLD, 4 << 20)
         mallopt(_M_TRIM_THRESHOLD, 64 << 20)
+
+
+def _lease(fd: int, kind: Literal["F_RDLCK", "F_WRLCK"]) -> bool:
+    if sys.platform != "linux":
+        raise Unsupported("lease")
+    try:
+        fcntl.fcntl(fd, fcntl.F_SETSIG, signal.SIGURG)
+        fcntl.fcntl(fd, fcntl.F_SETLEASE, getattr(fcntl, kind))
+    except OSError as error:
+        if error.errno == errno.EAGAIN:
+            return False
+        if error.errno in _LACKING:
+            raise Unsupported("lease") from error
+        raise
+    return True
 
 
 @cache

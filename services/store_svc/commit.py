@@ -1,7 +1,8 @@
 """Carries a batch of uploads from SEALED to COMMITTED: the heart of promises 1 to 3.
 
 - seal: out of every client's reach (slices of the batch side by side)
-- read: every byte again, while it goes to the medium (all cores)
+- read: every byte again, while it goes to the medium (all cores), but of files that were read behind
+  their writer and provably stayed as they were
 - finish: compare with the claims, write the sidecars (slices)
 - sync, one for the batch; then VERIFIED or FAILED in the database
 - place: to the final path, never over anything (slices)
@@ -20,6 +21,7 @@ from librarian.errors import LibrarianError
 from store_svc.claims import slices
 from store_svc.cleaning import clean, tidy_areas
 from store_svc.directories import Parents
+from store_svc.following import Early
 from store_svc.identity import OpenRoot
 from store_svc.kit import Kit, together
 from store_svc.lifecycle import UploadState
@@ -46,11 +48,12 @@ class CommitRun:
     not final are not; the next run takes them up again.
     """
 
-    def __init__(self, kit: Kit, store: Store, root: OpenRoot, progress: Progress) -> None:
+    def __init__(self, kit: Kit, store: Store, root: OpenRoot, progress: Progress, early: Early) -> None:
         self._kit = kit
         self._store = store
         self._root = root
         self._progress = progress
+        self._early = early
         self._hit = kit.faults.hit
         self.troubles: dict[str, LibrarianError] = {}
 
@@ -102,9 +105,12 @@ class CommitRun:
         await self._fail(uploads, errors)
 
     def _seal_one(self, upload: Upload) -> Sealed | Verified:
-        """Small uploads are done at once; the others are left for all cores to read."""
+        """Small uploads, and those hashed while they came, are done at once; the others are left for all
+        cores to read.
+        """
         self._hit("commit.seal_one")
-        sealed = Sealed(upload, seal(self._kit.filesystem, self._root, upload))
+        early = self._early.get(upload.upload_id, {})
+        sealed = Sealed(upload, seal(self._kit.filesystem, self._root, upload, early))
         self._hit("commit.sealed_one")
         if any(sealed.unread()):
             return sealed

@@ -25,6 +25,7 @@ from librarian.errors import (
 from store_svc.claims import check_facts
 from store_svc.cleaning import clean, tidy_areas
 from store_svc.commit import CommitRun
+from store_svc.following import Early
 from store_svc.kit import Kit
 from store_svc.lifecycle import UploadEvent, UploadState
 from store_svc.queries import holdings as holding_queries
@@ -163,19 +164,19 @@ class Committer:
             await moves.seal(connection, store.name, claims, self._kit.clock.now())
             self._kit.faults.hit("commit.in_sealed")
         self._kit.faults.hit("commit.after_sealed")
-        await self._open_uploads.close(claims)
-        await self._work(store, list(claims))
+        early = await self._open_uploads.close(claims)
+        await self._work(store, list(claims), early)
 
     async def _run(self, store: Store, upload_ids: Sequence[str]) -> None:
-        run = asyncio.create_task(self._work(store, upload_ids), name=f"resume-{store.name}")
+        run = asyncio.create_task(self._work(store, upload_ids, {}), name=f"resume-{store.name}")
         self._running |= dict.fromkeys(upload_ids, run)
         run.add_done_callback(partial(self._ended, upload_ids))
         await asyncio.wait([run])
         run.result()
 
-    async def _work(self, store: Store, upload_ids: Sequence[str]) -> None:
+    async def _work(self, store: Store, upload_ids: Sequence[str], early: Early) -> None:
         async with self._room, self._kit.open_root(store) as root:
-            run = CommitRun(self._kit, store, root, self._count)
+            run = CommitRun(self._kit, store, root, self._count, early)
             for upload_id in upload_ids:
                 self._troubles.pop(upload_id, None)
             await run.run(upload_ids)

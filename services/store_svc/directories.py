@@ -17,6 +17,7 @@ from typing import Final, Self
 DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 READ: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 CREATE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+CREATE_AND_READ: Final = CREATE & ~os.O_WRONLY | os.O_RDWR
 _GONE: Final = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP}
 _KEPT_OPEN: Final = 64
 

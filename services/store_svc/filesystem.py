@@ -75,6 +75,24 @@ class FileSystem:
             return False
         return True
 
+    def lease_alone(self, fd: int) -> bool:
+        """Whether it is sure that no other descriptor has the file open; `fd` is open for writing. Others
+        who open it wait until `release_alone`, or until `fd` is closed.
+        """
+        if Feature.LEASES in self._refused:
+            return False
+        try:
+            return kernel.write_lease(fd)
+        except (Unsupported, PermissionError):
+            return False
+
+    def is_alone(self, fd: int) -> bool:
+        """Whether nobody has tried to open the file since `lease_alone`."""
+        return kernel.holds_write_lease(fd)
+
+    def release_alone(self, fd: int) -> None:
+        kernel.release_lease(fd)
+
     def reflink(self, src_fd: int, dst_fd: int) -> None:
         self._check(Feature.REFLINK)
         kernel.ficlone(src_fd, dst_fd)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
@@ -40,6 +40,9 @@ class Threads:
 
     async def io(self, work: Callable[..., T], *args: Any) -> T:
         return await _whole(asyncio.get_running_loop().run_in_executor(self._io, work, *args))
+
+    def start_hash(self, work: Callable[..., T], *args: Any) -> Future[T]:
+        return self._cpu.submit(work, *args)
 
     def start_io(self, work: Callable[..., T], *args: Any) -> Callable[[], T]:
         """For a thread of the other pool: begins now, and the answer waits for it."""

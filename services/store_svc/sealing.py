@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
@@ -21,6 +21,7 @@ from store_svc import layout
 from store_svc.claims import check_target
 from store_svc.directories import below, lstat, names_in, opened
 from store_svc.filesystem import FileSystem
+from store_svc.following import EarlyChecksum
 from store_svc.identity import OpenRoot
 from store_svc.records import Upload
 from store_svc.taking import SealedEntry, Taker, entry_of
@@ -46,9 +47,14 @@ class SealedTree:
         return len(self.entries) - empty + self.directory_count
 
 
-def seal(filesystem: FileSystem, root: OpenRoot, upload: Upload) -> SealedTree:
-    """Raises what CommitUploadStatus names, or OSError where the trouble is the store's and may pass."""
-    sealing = _Sealing(filesystem, root, upload)
+def seal(
+    filesystem: FileSystem, root: OpenRoot, upload: Upload, early: Mapping[str, EarlyChecksum]
+) -> SealedTree:
+    """`early`: checksums of members, by path, which count where they still hold.
+
+    Raises what CommitUploadStatus names, or OSError where the trouble is the store's and may pass.
+    """
+    sealing = _Sealing(root, upload, Taker(filesystem, root, upload, early))
     try:
         return sealing.file() if upload.kind is DatasetKind.FILE else sealing.directory()
     except OSError as error:
@@ -58,11 +64,11 @@ def seal(filesystem: FileSystem, root: OpenRoot, upload: Upload) -> SealedTree:
 
 
 class _Sealing:
-    def __init__(self, filesystem: FileSystem, root: OpenRoot, upload: Upload) -> None:
+    def __init__(self, root: OpenRoot, upload: Upload, taker: Taker) -> None:
         self._root = root
         self._upload = upload
         self._id = upload.upload_id
-        self._taker = Taker(filesystem, root, upload)
+        self._taker = taker
 
     def file(self) -> SealedTree:
         sealed = self._root.sealed

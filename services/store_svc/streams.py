@@ -13,6 +13,7 @@ from typing import Final
 from librarian.errors import StoreDisabled, TokenRevoked, UploadNotFound
 from store_svc import staging
 from store_svc.chunks import Chunk, closed
+from store_svc.following import Early
 from store_svc.identity import OpenRoot
 from store_svc.kit import Kit
 from store_svc.lifecycle import UploadState
@@ -104,14 +105,15 @@ class OpenUploads:
         assert upload.state is not UploadState.OPEN
         return closed(upload_id)
 
-    async def close(self, upload_ids: Collection[str]) -> None:
+    async def close(self, upload_ids: Collection[str]) -> Early:
         """For uploads whose row says already that they are not open: no more bytes come to them, and none
-        are under way when this returns.
+        are under way when this returns. What is known of their members already.
         """
         async with self._changing:
             targets = [self._open.pop(upload_id) for upload_id in upload_ids if upload_id in self._open]
         if targets:
             await self._kit.threads.io(_close_all, targets)
+        return {target.upload.upload_id: target.early for target in targets}
 
     def store_changed(self, store: Store) -> None:
         for target in self._open.values():
@@ -149,7 +151,7 @@ async def write_upload(
     kit: Kit, open_uploads: OpenUploads, ticket: Ticket, chunks: AsyncIterator[Chunk]
 ) -> Written:
     """Until the stream ends. What was written before an error stays, to be gone on with."""
-    session = WriteSession()
+    session = WriteSession(kit.filesystem, kit.threads.start_hash)
     pending: list[tuple[OpenUpload, Chunk]] = []
     pending_bytes = 0
     under_way: asyncio.Task[None] | None = None

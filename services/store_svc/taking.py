@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
@@ -22,6 +22,7 @@ from librarian.names import printable
 from store_svc import layout
 from store_svc.directories import CREATE, READ, lstat, remove
 from store_svc.filesystem import FileSystem
+from store_svc.following import EarlyChecksum
 from store_svc.identity import OpenRoot
 from store_svc.records import Upload
 
@@ -32,7 +33,9 @@ _NOT_FOR_OTHERS = stat.S_IWGRP | stat.S_IWOTH | stat.S_ISUID | stat.S_ISGID
 
 @dataclass(slots=True)
 class SealedEntry:
-    """One member to be; `path` is "" for a file dataset. Small files have their checksum already."""
+    """One member to be; `path` is "" for a file dataset. Small files, and those hashed while they came,
+    have their checksum already.
+    """
 
     path: str
     kind: MemberKind
@@ -49,15 +52,23 @@ class SealedEntry:
 class Taker:
     """The files of one upload, on their way into `sealed`. For one thread."""
 
-    def __init__(self, filesystem: FileSystem, root: OpenRoot, upload: Upload) -> None:
+    def __init__(
+        self, filesystem: FileSystem, root: OpenRoot, upload: Upload, early: Mapping[str, EarlyChecksum]
+    ) -> None:
         self._filesystem = filesystem
         self._sealed = root.sealed
         self._upload = upload
         self._room = upload.reserved_bytes
         self._user = os.geteuid()
+        self._early = early
+        self._untouched: dict[str, EarlyChecksum] = {}
 
     def move(self, old: int, name: str, new: int, new_name: str, path: str) -> None:
         """Takes an entry that is no directory from where clients reach it. FileNotFoundError."""
+        early = self._early.get(path)
+        # Looked at before the move, which changes its ctime. A write in between shows in its mtime.
+        if early is not None and early.is_of(os.stat(name, dir_fd=old, follow_symlinks=False)):
+            self._untouched[path] = early
         try:
             os.rename(name, new_name, src_dir_fd=old, dst_dir_fd=new)
         except PermissionError:
@@ -89,6 +100,8 @@ class Taker:
             entry = entry_of(path, MemberKind.FILE, status)
             if status.st_size <= SMALL_BYTES:
                 entry.checksum = hash_unchanged(fd, entry, self._upload.algorithm, self._shown(path))
+            elif (early := self._untouched.get(path)) is not None and early.has_bytes_of(status):
+                entry.checksum = early.checksum
             return entry
         finally:
             os.close(fd)

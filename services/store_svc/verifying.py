@@ -1,7 +1,7 @@
 """Reads what was sealed: every byte of every file, while the medium takes the same bytes in.
 
-Small files were hashed when they were sealed. The others are spread over all cores; `fdatasync` of a
-file runs beside its hashing, so that the sync of the batch finds little left to do.
+Small files were hashed when they were sealed, streamed ones while they came. The others are spread over
+all cores; `fdatasync` of a file runs beside its hashing, so that the sync of the batch finds little left.
 """
 
 from __future__ import annotations

@@ -30,7 +30,7 @@ from librarian.names import printable
 from store_svc import layout
 from store_svc.chunks import Chunk, check_chunk, closed
 from store_svc.directories import (
-    CREATE,
+    CREATE_AND_READ,
     DIRECTORY,
     ensure_directory,
     lstat,
@@ -38,7 +38,8 @@ from store_svc.directories import (
     remove,
     stands_exactly,
 )
-from store_svc.filesystem import write_all
+from store_svc.filesystem import FileSystem, write_all
+from store_svc.following import FOLLOWED_BYTES, EarlyChecksum, Follower, Start
 from store_svc.identity import StoreRoot
 from store_svc.records import Store, Upload
 from store_svc.taking import INCOMPLETE
@@ -54,6 +55,7 @@ _APPEND: Final = os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 class OpenUpload:
     """An upload that takes bytes, as this process remembers it. `written_bytes`: of all its files, as far
     as they came in streams or were there when the first chunk came. `last_news`: seconds since 1970.
+    `early`: of members, by path, that came whole in one stream.
     """
 
     upload: Upload
@@ -62,6 +64,8 @@ class OpenUpload:
     written_bytes: int = 0
     closed: bool = False
     last_news: float = 0.0
+    early: dict[str, EarlyChecksum] = field(default_factory=dict)
+    _followers: dict[str, Follower] = field(default_factory=dict)
     _sessions: set[WriteSession] = field(default_factory=set)
     _guard: Lock = field(default_factory=Lock)
 
@@ -76,6 +80,18 @@ class OpenUpload:
         with self._guard:
             self._sessions.discard(session)
 
+    def follow(self, path: str, follower: Follower) -> None:
+        with self._guard:
+            self._followers[path] = follower
+
+    def begin_anew(self, path: str) -> None:
+        """Whoever else is at work on a member shall not stand in the way of opening it."""
+        self.early.pop(path, None)
+        with self._guard:
+            follower = self._followers.pop(path, None)
+        if follower is not None:
+            follower.give_up()
+
     def close(self) -> None:
         """Refuses bytes from now on; no descriptor of ours is open for writing when this returns."""
         with self._guard:
@@ -87,9 +103,18 @@ class OpenUpload:
 
 @dataclass(slots=True)
 class _File:
+    """`whole`: every byte of it came here, in order."""
+
     fd: int
     size: int
     flushed: int = 0
+    whole: bool = False
+    follower: Follower | None = None
+
+    def close(self) -> None:
+        if self.follower is not None:
+            self.follower.stop()
+        os.close(self.fd)
 
 
 class WriteSession:
@@ -97,7 +122,9 @@ class WriteSession:
     way, and no descriptor of ours outlives it: a sealed file must have no writer.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, filesystem: FileSystem, start: Start) -> None:
+        self._filesystem = filesystem
+        self._start = start
         self._lock = Lock()
         self._files: OrderedDict[tuple[str, str], _File] = OrderedDict()
         self._folder: tuple[tuple[str, ...], int] | None = None
@@ -133,7 +160,7 @@ class WriteSession:
 
     def _close(self, keys: Iterable[tuple[str, str]]) -> None:
         for key in keys:
-            os.close(self._files.pop(key).fd)
+            self._files.pop(key).close()
 
     def _write(self, target: OpenUpload, chunk: Chunk) -> None:
         check_chunk(target.upload.kind, chunk)
@@ -159,15 +186,31 @@ class WriteSession:
                 f"more comes for {printable(target.upload.name)!r} than the {limit} bytes declared",
                 limit=limit,
             )
+        if chunk.offset < file.size:
+            file.whole = False
         write_all(file.fd, chunk.data, chunk.offset)
         file.size += grows
         target.written_bytes += grows
         if chunk.last:
             self._finish(target, chunk, file, end)
-        elif file.size - file.flushed >= _WRITEBACK_BYTES:
+            return
+        if file.size - file.flushed >= _WRITEBACK_BYTES:
             with suppress(kernel.Unsupported):
                 kernel.start_writeback(file.fd, file.flushed, file.size - file.flushed)
             file.flushed = file.size
+        self._follow(target, chunk, file)
+
+    def _follow(self, target: OpenUpload, chunk: Chunk, file: _File) -> None:
+        """Has a large file hashed while it grows."""
+        if file.follower is not None:
+            if file.whole:
+                file.follower.written(file.size)
+            else:
+                file.follower.give_up()
+        elif file.whole and file.size >= FOLLOWED_BYTES:
+            file.follower = Follower(self._filesystem, file.fd, target.upload.algorithm, self._start)
+            target.follow(chunk.path, file.follower)
+            file.follower.written(file.size)
 
     def _finish(self, target: OpenUpload, chunk: Chunk, file: _File, end: int) -> None:
         if file.size > end:
@@ -176,6 +219,8 @@ class WriteSession:
         os.fchmod(file.fd, chunk.mode & 0o777 or _DEFAULT_MODE)
         if chunk.mtime_ns:
             os.utime(file.fd, ns=(chunk.mtime_ns, chunk.mtime_ns))
+        if file.follower is not None and file.whole and (early := file.follower.finish(end)):
+            target.early[chunk.path] = early
         self._close([(chunk.upload_id, chunk.path)])
 
     def _file(self, target: OpenUpload, chunk: Chunk) -> _File:
@@ -196,14 +241,15 @@ class WriteSession:
     def _keep(self, key: tuple[str, str], file: _File) -> None:
         self._files[key] = file
         if len(self._files) > _KEPT_OPEN:
-            os.close(self._files.popitem(last=False)[1].fd)
+            self._files.popitem(last=False)[1].close()
 
     def _create(self, target: OpenUpload, chunk: Chunk) -> _File:
         """A fresh file: what was there is another attempt's, or was planted."""
         folder, last = self._place(target, chunk.path)
+        target.begin_anew(chunk.path)
         mode = 0o600 | INCOMPLETE
         try:
-            return _File(os.open(last, CREATE, mode, dir_fd=folder), 0)
+            return _File(os.open(last, CREATE_AND_READ, mode, dir_fd=folder), 0, whole=True)
         except FileExistsError:
             if not target.store.capabilities.case_sensitive and not stands_exactly(last, at=folder):
                 shown = printable(chunk.path)
@@ -217,15 +263,17 @@ class WriteSession:
         if status is not None and stat.S_ISREG(status.st_mode):
             target.written_bytes = max(target.written_bytes - status.st_size, 0)
         remove(last, at=folder)
-        return _File(os.open(last, CREATE, mode, dir_fd=folder), 0)
+        return _File(os.open(last, CREATE_AND_READ, mode, dir_fd=folder), 0, whole=True)
 
     def _reopen(self, target: OpenUpload, chunk: Chunk) -> _File:
         """To go on with a file of an earlier stream; one that came another way is begun again."""
         folder, last = self._place(target, chunk.path)
+        target.begin_anew(chunk.path)
         try:
             fd = os.open(last, _APPEND, dir_fd=folder)
         except OSError as error:
-            if is_full(error):
+            # It would block while another stream is just taking the lease that `begin_anew` ends.
+            if is_full(error) or isinstance(error, BlockingIOError):
                 raise
             raise _mismatch(chunk, 0) from error
         status = os.fstat(fd)

@@ -219,10 +219,10 @@ async def test_area_replaced_by_a_link(lab: Lab, tmp_path: Path) -> None:
 
 def _seal(root: Path, upload: Upload) -> None:
     with StoreRoot("main", str(root), STORE_UID).open() as opened_root:
-        tree = seal(FileSystem(), opened_root, upload)
+        tree = seal(FileSystem(), opened_root, upload, {})
         assert [entry.path for entry in tree.entries] == ["d/g", "f", "link"]
         # Again, as after a crash.
-        assert len(seal(FileSystem(), opened_root, upload).entries) == 3
+        assert len(seal(FileSystem(), opened_root, upload, {}).entries) == 3
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can be two users; others are one already")
