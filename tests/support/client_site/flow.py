@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -99,7 +100,7 @@ class Flow(transfer_pb2_grpc.TransferServiceServicer):
                 yield answer
         if not self.watches:
             self._state.on.get("watched", lambda: None)()
-            await context.read()  # type: ignore[attr-defined]
+            await asyncio.Event().wait()
 
     async def RetryTransfers(  # noqa: N802
         self, request: transfer_pb2.RetryTransfersRequest, context: Context

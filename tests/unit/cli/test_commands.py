@@ -19,8 +19,12 @@ from librarian.cli.exits import ExitCode
 from librarian.errors import RoleMayNot, Unavailable
 
 COMMANDS = [
-    "up", "demo", "status", "doctor", "put", "get", "ls", "find", "show", "history", "verify", "register",
+    "up", "demo", "status", "doctor", "put", "get", "ls", "find", "show", "history", "explain", "verify",
+    "register",
     "store add", "store ls", "store set", "store drain", "store scan",
+    "route add", "route ls", "route set", "route pause", "route resume", "route rm",
+    "transfer ls", "transfer show", "transfer watch", "transfer retry", "transfer cancel",
+    "transfer prioritize",
     "token issue", "token ls", "token revoke", "config check",
 ]  # fmt: skip
 
