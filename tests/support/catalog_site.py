@@ -42,6 +42,7 @@ class Made:
     created_us: int = BIRTH_US
     tags: dict[str, str] = field(default_factory=dict)
     store: str = "main"
+    site: str = "chile"
 
     @property
     def digest(self) -> bytes:
@@ -98,7 +99,7 @@ def columns(made: Sequence[Made]) -> pb.DatasetColumns:
         tags_json=[json.dumps(each.tags) if each.tags else "" for each in made],
         origin=[each.origin.SerializeToString() for each in made],
         traceparent=["00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01" for _ in made],
-        site=["chile" for _ in made],
+        site=[each.site for each in made],
     )
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from support.catalog_site import BIRTH_US, Catalog, Made
+from support.catalog_site import BIRTH_US, Catalog, Held, Made
 
 from librarian.api.catalog.v1 import catalog_pb2 as pb
 from librarian.api.common.v1 import common_pb2
@@ -64,12 +64,21 @@ class Model:
         ]
         self.suspect = set(self.made[::7])
         self.twice = set(self.made[::4])
+        self.held = {"nersc": set(self.made[::3]), "princeton": set(self.made[::10])}
 
     async def publish(self, catalog: Catalog) -> None:
         await catalog.publish(*self.made)
         await catalog.register([Made(each.name) for each in sorted(self.twice, key=hash)], store="tape")
         await catalog.update(
             *(pb.ReplicaUpdate(uid=each.uid, store=each.store, state=SUSPECT) for each in self.suspect)
+        )
+        await catalog.record(
+            *(
+                Held(made, site, store).record()
+                for site, there in self.held.items()
+                for made in there
+                for store in ("cfs", "tape")
+            )
         )
 
     def available_on(self, made: Made) -> set[str]:
@@ -90,6 +99,8 @@ class Model:
                 not wanted.has_store or wanted.has_store in self.available_on(made),
                 not wanted.lacks_store or wanted.lacks_store not in self.available_on(made),
                 not wanted.has_replica_state or made in self.suspect,
+                not wanted.has_site or made in self.held.get(wanted.has_site, ()),
+                not wanted.lacks_site or made not in self.held.get(wanted.lacks_site, ()),
             )
         )
 
@@ -125,6 +136,8 @@ filters = st.fixed_dictionaries(
         "has_store": st.sampled_from(["main", "disk", "tape", "none"]),
         "lacks_store": st.sampled_from(["main", "disk", "tape", "none"]),
         "has_replica_state": st.just(SUSPECT),
+        "has_site": st.sampled_from(["nersc", "princeton", "none"]),
+        "lacks_site": st.sampled_from(["nersc", "princeton", "none"]),
     },
 )
 

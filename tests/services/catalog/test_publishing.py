@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 from support.catalog_site import DIRECTORY, Catalog, Made, columns, member
 
 from librarian.api.catalog.v1 import catalog_pb2 as pb
+from librarian.api.common.v1 import common_pb2
 from librarian.errors import BatchTooLarge, DatasetNotFound, InvalidInput, RequestIdReused, RoleMayNot
 from svckit.auth import Role
 
@@ -169,6 +171,69 @@ async def test_a_uid_is_for_one_dataset(catalog: Catalog) -> None:
         assert (verdict.outcome, verdict.error.reason) == (REFUSED, "UID_TAKEN")
     two, three = await catalog.publish(Made("c", uid=(shared := catalog.new_id())), Made("d", uid=shared))
     assert {two.outcome, three.outcome} == {PUBLISHED, REFUSED}
+
+
+async def test_the_same_dataset_on_another_store_gains_the_copy_there(catalog: Catalog) -> None:
+    book = Made("books/1", kind=DIRECTORY, members=1)
+    await catalog.add_members(book.uid, [member("m")])
+    one = Made("a")
+    await catalog.publish(book, one)
+    clones = [replace(each, store="tape") for each in (book, one)]
+    new = Made("new")
+    for _ in range(2):
+        verdicts = await catalog.publish(*clones, new)
+        assert outcomes(verdicts) == [(ALREADY, ""), (ALREADY, ""), (PUBLISHED, "")]
+        assert [verdict.uid for verdict in verdicts[:2]] == [book.uid, one.uid]
+    # Published where it was published first, it is that publication again.
+    assert outcomes(await catalog.publish(book)) == [(PUBLISHED, "")]
+    assert [replica.store for replica in (await catalog.get("a")).replicas] == ["main", "tape"]
+    events = [(event.type, event.dataset_name, event.store) for event in await catalog.events()]
+    assert sorted(events) == [
+        ("DATASET_PUBLISHED", "a", "main"),
+        ("DATASET_PUBLISHED", "books/1", "main"),
+        ("DATASET_PUBLISHED", "new", "main"),
+        ("REPLICA_ADDED", "a", "tape"),
+        ("REPLICA_ADDED", "books/1", "tape"),
+    ]
+
+
+async def test_a_copy_brought_back_is_a_copy_again(catalog: Catalog) -> None:
+    one = Made("a")
+    await catalog.publish(one)
+    lost = pb.ReplicaUpdate(uid=one.uid, store="main", state=common_pb2.REPLICA_STATE_MISSING)
+    assert not await catalog.update(lost)
+    assert outcomes(await catalog.publish(one)) == [(PUBLISHED, "")]
+    (replica,) = (await catalog.get("a")).replicas
+    assert replica.state == common_pb2.REPLICA_STATE_AVAILABLE
+
+
+async def test_at_once_on_two_stores_it_is_published_once_and_has_both_copies(catalog: Catalog) -> None:
+    made = [Made(f"n/{number}") for number in range(20)]
+    clones = [replace(each, store="tape") for each in made]
+    await asyncio.gather(catalog.publish(*made), catalog.publish(*clones[::-1]))
+    events = await catalog.events()
+    assert sum(event.type == "DATASET_PUBLISHED" for event in events) == 20
+    for each in made:
+        found = await catalog.get(each.name)
+        assert [replica.store for replica in found.replicas] == ["main", "tape"]
+
+
+async def test_where_it_was_born_is_told_as_it_was_said(catalog: Catalog) -> None:
+    born = Made("a", site="mountain")
+    # What a later version may add comes through too.
+    signed = common_pb2.Signed(
+        type="librarian.origin", key_id="k", payload=b"\x0a\x08mountain\xfa\x07\x01?", signature=b"\x00\xff"
+    ).SerializeToString()
+    request = pb.PublishDatasetsRequest(
+        request_id=catalog.new_id(), datasets=columns([born]), stores=["main"]
+    )
+    request.datasets.origin[0] = signed
+    for _ in range(2):
+        await catalog.stub.PublishDatasets(request)
+        request.request_id = catalog.new_id()
+    dataset = await catalog.get("a")
+    assert (dataset.site, dataset.origin.SerializeToString()) == ("mountain", signed)
+    assert [event.type for event in await catalog.events()] == ["DATASET_PUBLISHED"]
 
 
 async def test_a_directory_is_published_with_all_its_members_or_not_at_all(catalog: Catalog) -> None:
