@@ -10,6 +10,7 @@ from datetime import datetime
 from librarian.api.gateway.v1 import gateway_pb2
 from librarian.api.transfer.v1 import transfer_pb2
 from librarian.cli.output import Column, Output, Verdict
+from librarian.cli.route_rows import id_length
 from librarian.cli.texts import (
     coming_text,
     count_text,
@@ -98,6 +99,7 @@ def _print_queues(queues: Sequence[transfer_pb2.QueueStatus], now: datetime, out
     columns = [
         Column("TO"),
         Column("BY"),
+        Column("ROUTE"),
         Column("WAITING", right=True),
         Column("", right=True),
         Column("OLDEST", right=True),
@@ -108,10 +110,12 @@ def _print_queues(queues: Sequence[transfer_pb2.QueueStatus], now: datetime, out
         Column("HELD", right=True),
         Column("FAILED", right=True),
     ]
+    length = id_length(queue.route_id for queue in queues)
     rows = [
         [
             queue.destination,
             queue.via,
+            queue.route_id[:length],
             count_text(queue.waiting_count),
             size_text(queue.waiting_bytes) if queue.waiting_count else "",
             _seconds_ago(datetime_of(queue.oldest_time), now) if queue.HasField("oldest_time") else "-",

@@ -46,8 +46,8 @@ class Board:
     queues: list[transfer_pb2.QueueStatus] = field(default_factory=list)
     ended: Counter[transfer_pb2.TransferState.ValueType] = field(default_factory=Counter)
     arrived_bytes: int = 0
-    _arrived_to: Counter[tuple[str, str]] = field(default_factory=Counter)
-    _rates: dict[tuple[str, str], MovingRate] = field(default_factory=dict)
+    _arrived_by: Counter[tuple[str, str, str]] = field(default_factory=Counter)
+    _rates: dict[tuple[str, str, str], MovingRate] = field(default_factory=dict)
     _own_rates: dict[str, MovingRate] = field(default_factory=dict)
     _opened: bool = False
 
@@ -87,14 +87,16 @@ class Board:
         else:
             return
         more = max(0, _arrived(transfer) - before)
-        self._arrived_to[transfer.destination, transfer.via] += more
+        # Queues are told by route, or summed over routes.
+        for route_id in (transfer.route_id, ""):
+            self._arrived_by[transfer.destination, transfer.via, route_id] += more
         self.arrived_bytes += more
 
     def tick(self, now: float) -> None:
         """A look at the monotonic time `now`: rates are taken here, also while no news comes."""
         for queue in self.queues:
-            key = queue.destination, queue.via
-            self._rates.setdefault(key, MovingRate()).sample(now, self._arrived_to[key])
+            key = _key(queue)
+            self._rates.setdefault(key, MovingRate()).sample(now, self._arrived_by[key])
         for gone in self._own_rates.keys() - self.active.keys():
             del self._own_rates[gone]
         for transfer_id, transfer in self.active.items():
@@ -102,11 +104,15 @@ class Board:
 
     def queue_figures(self, queue: transfer_pb2.QueueStatus) -> Figures:
         left = queue.waiting_bytes + queue.active_bytes - queue.moved_bytes
-        return _figures(self._rates.get((queue.destination, queue.via)), queue.bytes_per_second, left)
+        return _figures(self._rates.get(_key(queue)), queue.bytes_per_second, left)
 
     def transfer_figures(self, transfer: transfer_pb2.Transfer) -> Figures:
         left = transfer.size_bytes - _arrived(transfer)
         return _figures(self._own_rates.get(transfer.transfer_id), transfer.bytes_per_second, left)
+
+
+def _key(queue: transfer_pb2.QueueStatus) -> tuple[str, str, str]:
+    return queue.destination, queue.via, queue.route_id
 
 
 def _arrived(transfer: transfer_pb2.Transfer) -> int:

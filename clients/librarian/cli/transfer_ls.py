@@ -63,7 +63,8 @@ def command(
         def row(transfer: transfer_pb2.Transfer) -> list[str]:
             return rows.transfer_row(transfer, long=long)
 
-        await _print(sent, row, rows.TRANSFER_COLUMNS, rows.TRANSFER_WIDTHS, output)
+        more = "; `librarian transfer show NAME` tells all of one"
+        await _print(sent, row, rows.TRANSFER_COLUMNS, rows.TRANSFER_WIDTHS, output, more)
 
     run(body, site=site, as_json=as_json)
 
@@ -102,6 +103,7 @@ async def _print(
     columns: Sequence[Column],
     widths: Sequence[int],
     output: Output,
+    more: str = "",
 ) -> None:
     """Page by page: a listing of a hundred thousand starts at once."""
     from librarian.cli.jsonform import message_value
@@ -132,4 +134,4 @@ async def _print(
             flush()
     if page:
         flush()
-    output.note(counted(count, "transfer") if count else "no transfers")
+    output.note(f"{counted(count, 'transfer')}{more}" if count else "no transfers")

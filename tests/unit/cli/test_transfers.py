@@ -39,7 +39,7 @@ def test_ls(lib: Run, transfers: list[transfer_pb2.Transfer]) -> None:
     assert [line.split()[0] for line in lines] == ["moving", "queued", "held", "verified", "failed"]
     assert "25 %  5.00 MB/s" in lines[0]
     assert lines[2].endswith("NAME_TAKEN    satp3/obs/3")
-    assert said.err == "5 transfers\n"
+    assert said.err == "5 transfers; `librarian transfer show NAME` tells all of one\n"
     assert transfers[0].transfer_id not in said.out
     assert transfers[0].transfer_id in lib("transfer", "ls", "-l").out
     assert lib("transfer", "ls", "--match", "none").err == "no transfers\n"

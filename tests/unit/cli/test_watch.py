@@ -62,6 +62,19 @@ def test_rates_and_time_left_are_those_of_the_window() -> None:
     assert own.seconds_left == pytest.approx((SIZE - moved) / 10_000_000)
 
 
+def test_routes_to_one_place_have_rates_of_their_own() -> None:
+    board = Board()
+    for second in range(3):
+        moving = transfer(1, "moving", moved_bytes=second * 1000, route_id="r1")
+        queues = [
+            transfer_pb2.QueueStatus(destination="nersc", via="stream", route_id=route_id)
+            for route_id in ("r1", "r2", "")
+        ]
+        board.apply(transfer_pb2.WatchTransfersResponse(transfers=[moving], queues=queues))
+        board.tick(second)
+    assert [board.queue_figures(queue).bytes_per_second for queue in board.queues] == [1000, 0, 1000]
+
+
 def test_what_stands_still_promises_nothing() -> None:
     board = Board()
     for second in range(30):
