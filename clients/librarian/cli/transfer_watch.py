@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
 from typing import TYPE_CHECKING
 
@@ -25,6 +24,7 @@ def command(*, to: transfer_choice.To = "", site: options.Site = "", as_json: op
     from librarian.cli.run import run
 
     async def body(client: Librarian, output: Output) -> ExitCode:
+        import asyncio
         from contextlib import aclosing
 
         from librarian.progress import Progress

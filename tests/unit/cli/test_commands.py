@@ -53,6 +53,15 @@ def test_help_lists_the_commands(run: Run) -> None:
     assert run().code == ExitCode.WRONG_USAGE
 
 
+def test_help_is_quick_because_it_imports_little() -> None:
+    script = (
+        "import sys; from librarian.cli.program import run_program; code = run_program(['--help']); "
+        "heavy = {'asyncio', 'grpc', 'google.protobuf', 'rich'} & sys.modules.keys(); assert not heavy, heavy"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
