@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from librarian.errors import InternalError, LibrarianError, Unavailable
+from librarian.errors import InternalError, LibrarianError
 from librarian.handover import Stopped
 from librarian.ingest.local import StagingArea
 from svckit.telemetry import Logger
@@ -17,7 +17,7 @@ from transfer_svc.movers.board import Board
 from transfer_svc.movers.copying import Copier
 from transfer_svc.movers.landings import agreed_root, check_upload_id, proven_area
 from transfer_svc.movers.pacing import Pace, Paces
-from transfer_svc.movers.sources import Looker, Root, roots_of
+from transfer_svc.movers.sources import Looker, Root, roots_of, unseen
 from transfer_svc.movers.tasks import Hands, TaskMover
 from transfer_svc.stores import Stores
 
@@ -77,18 +77,10 @@ class PosixMover(TaskMover):
             if isinstance(area, LibrarianError):
                 board.failed(item.upload_id, area)
             elif root is None:
-                board.failed(item.upload_id, troubles.get(item.store) or _unseen(item.store))
+                board.failed(item.upload_id, troubles.get(item.store) or unseen(item.store))
             else:
                 jobs.append(_Job(item, root, area))
         return jobs
-
-
-def _unseen(store: str) -> LibrarianError:
-    return Unavailable(
-        f"store {store} is out of sight of the worker",
-        remedy="mount it where its client_root says, or give the route another way (`--via stream`)",
-        store=store,
-    )
 
 
 def _area_or_error(item: Item, agreed: str) -> StagingArea | LibrarianError:

@@ -10,6 +10,7 @@ from svckit.telemetry import Logger
 from transfer_svc.movers.base import Mover
 from transfer_svc.movers.pacing import Paces
 from transfer_svc.movers.posix import PosixMover
+from transfer_svc.movers.rsync import RsyncMover
 from transfer_svc.movers.stream import LinkOf, StreamMover
 from transfer_svc.movers.tasks import Hands
 from transfer_svc.stores import Stores
@@ -29,6 +30,7 @@ async def make_movers(
     paces = Paces(clock.monotonic)
     movers: Sequence[Mover] = (
         PosixMover(stores, hands, paces, logger),
+        RsyncMover(stores, hands, paces, logger),
         StreamMover(stores, link_of, hands, paces, logger),
     )
     try:

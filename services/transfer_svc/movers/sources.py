@@ -107,6 +107,14 @@ async def _root_of(stores: Stores, name: str) -> Root:
     raise StoreNotFound(f"there is no store {name}", store=name)
 
 
+def unseen(store: str) -> LibrarianError:
+    return Unavailable(
+        f"store {store} is out of sight of the worker",
+        remedy="mount it where its client_root says, or give the route another way (`--via stream`)",
+        store=store,
+    )
+
+
 @dataclass(slots=True)
 class Looker:
     """Looks at datasets of one store. Blocking, for one thread."""
