@@ -51,6 +51,11 @@ def make_origin(origin: Origin, key: Ed25519PrivateKey) -> Signed:
     return _made(ORIGIN_TYPE, origin, key)
 
 
+def read_origin(signed: Signed) -> Origin:
+    """Of one that was verified when it came to this site. Raises SignatureInvalid: it is none."""
+    return _parsed(Origin, signed, ORIGIN_TYPE)
+
+
 def verify_origin(signed: Signed, keys: KeyRing) -> Origin:
     """Raises SignatureInvalid: another type, changed bytes; KeyNotIntroduced: not a known key of its site."""
     origin = _parsed(Origin, signed, ORIGIN_TYPE)

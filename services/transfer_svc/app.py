@@ -12,6 +12,8 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Final
 
+from librarian.api.federation.v1 import federation_pb2
+from librarian.api.federation.v1.federation_pb2_grpc import add_FederationServiceServicer_to_server
 from librarian.api.transfer.v1 import transfer_pb2
 from librarian.api.transfer.v1.transfer_pb2_grpc import add_TransferServiceServicer_to_server
 from librarian.errors import InvalidConfig, Unavailable
@@ -19,12 +21,13 @@ from svckit.auth import Signer
 from svckit.channels import ServiceChannels
 from svckit.database import Database
 from svckit.idempotency import sweep
-from svckit.keys import load_private_key
 from svckit.migrations import migrate
 from svckit.notifications import listening
 from svckit.server import Runtime, ServicerRegistration
+from svckit.sitekeys import SiteKeys
 from transfer_svc.context import Channels, Context
 from transfer_svc.origins import Origins
+from transfer_svc.receiving.servicer import FederationServicer
 from transfer_svc.servicer import TransferServicer
 from transfer_svc.stores import Stores
 from transfer_svc.tables import requests
@@ -36,6 +39,7 @@ from transfer_svc.workers.worker import Worker
 
 MIGRATIONS: Final = Path(__file__).parent / "migrations"
 _SERVICE: Final = transfer_pb2.DESCRIPTOR.services_by_name["TransferService"].full_name
+_FEDERATION: Final = federation_pb2.DESCRIPTOR.services_by_name["FederationService"].full_name
 _SWEEP_SECONDS: Final = 3600.0
 
 
@@ -54,12 +58,17 @@ async def build(runtime: Runtime) -> AsyncIterator[Sequence[ServicerRegistration
                 hear=waiting.hear,
             )
         )
-        servicer = TransferServicer(context, waiting, _origins(runtime), runtime.stopping)
+        origins = _origins(runtime)
+        servicer = TransferServicer(context, waiting, origins, runtime.stopping)
+        federation = FederationServicer(context, waiting, origins.site_keys, runtime.stopping)
         runtime.spawn("sweep", _sweep(context))
         yield [
             ServicerRegistration(
                 (_SERVICE,), lambda server: add_TransferServiceServicer_to_server(servicer, server)
-            )
+            ),
+            ServicerRegistration(
+                (_FEDERATION,), lambda server: add_FederationServiceServicer_to_server(federation, server)
+            ),
         ]
 
 
@@ -127,10 +136,7 @@ async def _opened(runtime: Runtime) -> AsyncIterator[Context]:
 
 
 def _origins(runtime: Runtime) -> Origins:
-    file = runtime.settings.auth.site_key_file
-    if not file:
-        raise InvalidConfig("config: auth.site_key_file is not set", key="auth.site_key_file")
-    return Origins(runtime.settings.site.name, load_private_key(Path(file)))
+    return Origins(SiteKeys.load(runtime.settings.site.name, runtime.settings.auth.site_key_file))
 
 
 async def _sweep(context: Context) -> None:

@@ -48,15 +48,18 @@ async def begin_ingests(
         # The stores are asked meanwhile: what they say is kept for a moment.
         refused, _ = await asyncio.gather(_ask_catalog(context, unplaced, verdicts), context.stores.listing())
     context.faults.hit("begin.names_asked")
-    opening = Opening(context, caller, only=request.store)
+    opening = Opening(context, caller, only=request.store, subject_of=lambda ingest: ingest.uploader)
     await opening.run({index: ingest for index, ingest in ingests.items() if index not in verdicts})
-    verdicts |= opening.verdicts
-    refused += opening.refused
+    verdicts |= {index: refusal(error) for index, error in opening.errors.items()}
+    for index, grant in opening.opened.items():
+        told = pb.OpenIngest(ingest_id=ingests[index].ingest_id, grant=grant)
+        verdicts[index] = pb.BeginIngestVerdict(open=told)
+    refused += [(ingests[index].ingest_id, store) for index, store in opening.refused.items()]
     if refused:
         async with context.database.hot() as connection:
             await queries.discard_ingests(connection, refused)
         context.faults.hit("begin.refused_forgotten")
-    _raise_if_nothing_stands(opening.errors, len(specs))
+    _raise_if_nothing_stands(opening.errors.values(), len(specs))
     return pb.BeginIngestsResponse(
         verdicts=[verdicts[index] for index in range(len(specs))], grants=opening.grants
     )
@@ -168,7 +171,7 @@ def _row(uid: str, spec: Spec, traceparent: str, now_us: int) -> tuple[Any, ...]
 
 
 def _cannot_go_on(ingest: Ingest | None, uid: str, spec: Spec, caller: Caller) -> LibrarianError | None:
-    if ingest is None or not may_act(caller, ingest.uploader, ingest.name):
+    if ingest is None or not may_act(caller, ingest):
         return no_such_ingest(uid)
     if (ingest.name, ingest.kind) != (spec.name, spec.kind):
         return InvalidInput(

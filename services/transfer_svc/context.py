@@ -13,6 +13,7 @@ from svckit.faults import Faults
 from svckit.telemetry import Logger
 from transfer_svc.querykit import Owner
 from transfer_svc.stores import Stores
+from transfer_svc.values import Ingest
 
 if TYPE_CHECKING:
     from librarian.api.catalog.v1.catalog_pb2_grpc import CatalogServiceAsyncStub
@@ -23,7 +24,8 @@ _OWN_ONLY = frozenset({Role.READER, Role.INGESTER})
 @dataclass(frozen=True, slots=True)
 class Channels:
     """NOTIFY channels, named after the schema: a database may hold several sites. `work` says that
-    something is to be done; `final` carries the ids of ingests that have ended, joined by commas.
+    something is to be done; `final` carries the ids of ingests that have ended, and of batches of which a
+    delivery has, joined by commas.
     """
 
     work: str
@@ -60,6 +62,7 @@ def owner_of(caller: Caller) -> Owner:
     return Owner(caller.subject, everyone=caller.role not in _OWN_ONLY, name_regex=regex)
 
 
-def may_act(caller: Caller, uploader: str, name: str) -> bool:
-    """As `owner_of`, for one ingest at hand."""
-    return (caller.role not in _OWN_ONLY or caller.subject == uploader) and caller.may_see(name)
+def may_act(caller: Caller, ingest: Ingest) -> bool:
+    """As `owner_of`, for one ingest at hand. Deliveries are nobody's among the clients."""
+    mine = caller.role not in _OWN_ONLY or caller.subject == ingest.uploader
+    return mine and not ingest.target_uid and caller.may_see(ingest.name)

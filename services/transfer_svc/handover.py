@@ -84,7 +84,7 @@ async def _hand_over(
         found = await queries.fetch_ingests(connection, left)
         for uid in left:
             ingest = found.get(uid)
-            if ingest is not None and may_act(caller, ingest.uploader, ingest.name):
+            if ingest is not None and may_act(caller, ingest):
                 results[uid] = _why_not(ingest, claims[uid]) or ingest
     return results
 
@@ -125,7 +125,7 @@ async def abort_ingests(
         if aborted:
             await queries.call_workers(driver, context.channels.work)
         left = await queries.fetch_ingests(driver, [uid for uid in ids if uid not in aborted])
-        found |= {uid: each for uid, each in left.items() if may_act(caller, each.uploader, each.name)}
+        found |= {uid: each for uid, each in left.items() if may_act(caller, each)}
         found |= aborted
         return pb.AbortIngestsResponse(verdicts=ingest_verdicts(asked, found))
 

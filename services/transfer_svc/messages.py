@@ -103,6 +103,7 @@ def store_view(store: store_pb2.Store) -> StoreView:
         store_class=_class_of(store.store_class),
         grantable_bytes=store.usage.grantable_bytes,
         max_file_bytes=store.capabilities.max_file_bytes,
+        failure_domain=store.failure_domain,
     )
 
 
@@ -122,6 +123,7 @@ def upload_spec(ingest: Ingest) -> store_pb2.UploadSpec:
         size_bytes=ingest.size_bytes,
         inode_count=ingest.inode_count,
         algorithm=ingest.algorithm,
+        dataset_uid=ingest.target_uid,
     )
 
 
@@ -132,7 +134,13 @@ def existing_dataset(dataset: catalog_pb2.Dataset) -> pb.ExistingDataset:
 
 
 def live_dataset(dataset: catalog_pb2.Dataset) -> LiveDataset:
-    return LiveDataset(dataset.uid, dataset.kind, dataset.digest.algorithm, dataset.digest.value)
+    return LiveDataset(
+        dataset.uid,
+        dataset.kind,
+        dataset.digest.algorithm,
+        dataset.digest.value,
+        frozenset(replica.store for replica in dataset.replicas),
+    )
 
 
 def claim_of(job: Job) -> Bytes:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from librarian.api.store.v1 import store_pb2
-from librarian.api.transfer.v1 import transfer_pb2 as pb
 from librarian.errors import IngestClosed, LibrarianError, Unavailable
 from librarian.manifests import DatasetKind
-from librarian.messages import error_of, item_error
+from librarian.messages import error_of
 from svckit.auth import Caller
 from transfer_svc import queries
 from transfer_svc.context import Context
@@ -19,6 +19,9 @@ from transfer_svc.messages import upload_spec
 from transfer_svc.outcomes import another_store_may
 from transfer_svc.planning import Plan, Wanted, place
 from transfer_svc.values import Ingest
+
+# Of one BeginUploads call.
+MAX_UPLOADS: Final = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,21 +38,26 @@ class _Group:
 
 
 class Opening:
-    """Of one request. After `run`, each ingest has a verdict; `refused` has those nothing is left of (id,
-    the store that refused it last or ""), and `errors` the error of each item that was not opened.
+    """Of one request. After `run` each ingest is in `opened` (the number of its grant) or in `errors`;
+    `refused` has those of the latter that nothing is left of (the store that refused it last, or "").
+
+    `subject_of`: whose an ingest is that an earlier request has placed.
     """
 
-    def __init__(self, context: Context, caller: Caller, *, only: str) -> None:
+    def __init__(
+        self, context: Context, caller: Caller, *, only: str, subject_of: Callable[[Ingest], str]
+    ) -> None:
         self._context = context
         self._caller = caller
         self._only = only
+        self._subject_of = subject_of
         self._ingests: Mapping[int, Ingest] = {}
         self._store_of: dict[int, str] = {}
         self._refused_by: dict[int, dict[str, LibrarianError]] = {}
-        self.verdicts: dict[int, pb.BeginIngestVerdict] = {}
+        self.opened: dict[int, int] = {}
+        self.errors: dict[int, LibrarianError] = {}
+        self.refused: dict[int, str] = {}
         self.grants: list[store_pb2.UploadGrant] = []
-        self.refused: list[tuple[str, str]] = []
-        self.errors: list[LibrarianError] = []
 
     async def run(self, ingests: Mapping[int, Ingest]) -> None:
         self._ingests = ingests
@@ -81,7 +89,7 @@ class Opening:
         sharing: dict[tuple[str, str, str], list[int]] = {}
         for index, ingest in placed.items():
             self._store_of[index] = ingest.store
-            key = (ingest.store, ingest.staging_group, ingest.uploader)
+            key = (ingest.store, ingest.staging_group, self._subject_of(ingest))
             sharing.setdefault(key, []).append(index)
         return [_Group(*key, indices, resumed=True) for key, indices in sharing.items()]
 
@@ -94,11 +102,15 @@ class Opening:
             self._refuse(index, said[-1] if said else error)
         if not plan.by_store:
             return []
-        names = {store: self._context.ids.new_uid() for store in plan.by_store}
-        places = [
-            (self._ingests[index].ingest_id, self._store_of[index], store, names[store])
+        calls = [
+            (store, self._context.ids.new_uid(), part)
             for store, indices in plan.by_store.items()
-            for index in indices
+            for part in _parts(indices)
+        ]
+        places = [
+            (self._ingests[index].ingest_id, self._store_of[index], store, group)
+            for store, group, part in calls
+            for index in part
         ]
         async with self._context.database.hot() as connection:
             ours = await queries.place_ingests(connection, places)
@@ -106,11 +118,11 @@ class Opening:
             found = await queries.fetch_ingests(connection, others) if others else {}
         self._context.faults.hit("begin.placed")
         groups = []
-        for store, indices in plan.by_store.items():
-            mine = [index for index in indices if self._ingests[index].ingest_id in ours]
+        for store, group, part in calls:
+            mine = [index for index in part if self._ingests[index].ingest_id in ours]
             self._store_of |= dict.fromkeys(mine, store)
             if mine:
-                groups.append(_Group(store, names[store], self._caller.subject, mine, resumed=False))
+                groups.append(_Group(store, group, self._caller.subject, mine, resumed=False))
         return groups + self._placed_by_another(found, plan, ours)
 
     def _placed_by_another(
@@ -123,9 +135,7 @@ class Opening:
             if uid in found and found[uid].state == IngestState.OPEN:
                 elsewhere[index] = found[uid]
             elif uid not in ours:
-                gone = _gone(uid, found.get(uid))
-                self.errors.append(gone)
-                self.verdicts[index] = pb.BeginIngestVerdict(error=item_error(gone))
+                self.errors[index] = _gone(uid, found.get(uid))
         return self._as_placed(elsewhere)
 
     async def _plan(self, todo: Sequence[int]) -> Plan:
@@ -169,9 +179,7 @@ class Opening:
         if opened:
             number = len(self.grants)
             self.grants.append(response.grant)
-            for index in opened:
-                uid = self._ingests[index].ingest_id
-                self.verdicts[index] = pb.BeginIngestVerdict(open=pb.OpenIngest(ingest_id=uid, grant=number))
+            self.opened |= dict.fromkeys(opened, number)
         refused = {index: errors.get(self._ingests[index].ingest_id) for index in group.indices}
         return [
             index
@@ -190,16 +198,19 @@ class Opening:
             self._refused_by.setdefault(index, {})[group.store] = error
             return False
         if group.resumed or whole:
-            self.errors.append(error)
-            self.verdicts[index] = pb.BeginIngestVerdict(error=item_error(error))
+            self.errors[index] = error
         else:
             self._refuse(index, error)
         return True
 
     def _refuse(self, index: int, error: LibrarianError) -> None:
-        self.errors.append(error)
-        self.refused.append((self._ingests[index].ingest_id, self._store_of[index]))
-        self.verdicts[index] = pb.BeginIngestVerdict(error=item_error(error))
+        self.errors[index] = error
+        self.refused[index] = self._store_of[index]
+
+
+def _parts(indices: Sequence[int]) -> list[Sequence[int]]:
+    """As one call to a store takes them."""
+    return [indices[start : start + MAX_UPLOADS] for start in range(0, len(indices), MAX_UPLOADS)]
 
 
 def _gone(uid: str, ingest: Ingest | None) -> LibrarianError:

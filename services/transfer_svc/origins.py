@@ -5,22 +5,19 @@ from __future__ import annotations
 import base64
 import json
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-
 from librarian.api.common.v1 import common_pb2
-from svckit.signing import sign
+from svckit.sitekeys import SiteKeys
+from svckit.statements import make_origin
 from transfer_svc.outcomes import Bytes
 from transfer_svc.values import Job
-
-ORIGIN_TYPE = "librarian.origin"
 
 
 class Origins:
     """Made in the name of one site."""
 
-    def __init__(self, site: str, key: Ed25519PrivateKey) -> None:
-        self.site = site
-        self._key = key
+    def __init__(self, site_keys: SiteKeys) -> None:
+        self.site_keys = site_keys
+        self.site = site_keys.site
 
     def signed(
         self,
@@ -46,15 +43,14 @@ class Origins:
             create_time_us=create_time_us,
             traceparent=traceparent,
         )
-        signed = sign(ORIGIN_TYPE, origin.SerializeToString(deterministic=True), self._key)
-        return signed.SerializeToString(deterministic=True)
+        return make_origin(origin, self.site_keys.key).SerializeToString(deterministic=True)
 
     def facts_json(self, job: Job) -> str:
         """What a sidecar shall tell of an ingest besides what the store knows itself."""
         return json.dumps(
             {
                 "uploader": job.uploader,
-                "site": self.site,
+                "site": job.origin_site or self.site,
                 "create_time_us": job.create_time_us,
                 "tags": json.loads(job.tags_json) if job.tags_json else {},
                 "traceparent": job.traceparent,

@@ -22,6 +22,7 @@ from librarian.errors import (
     LibrarianError,
     LinkOutside,
     NameTaken,
+    NotFound,
     NothingStaged,
     PathHeldByUpload,
     PathTaken,
@@ -31,6 +32,7 @@ from librarian.errors import (
     StoreDisabled,
     StoreIdentity,
     StoreNotFound,
+    Unavailable,
     Unreadable,
     UploadClosed,
     UploadNotFound,
@@ -98,6 +100,7 @@ class Step(Enum):
     WAIT = "wait"  # the store is at it; ask again
     RETRY = "retry"  # trouble that may pass: note it, back off
     ASK = "ask"  # the catalogue knows who has the name; decide with `after_asking`
+    ADOPT = "adopt"  # what lies at the place may be these very bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,16 +125,18 @@ class Bytes:
 
 @dataclass(frozen=True, slots=True)
 class LiveDataset:
-    """What the catalogue has under a name."""
+    """What the catalogue has under a name. `stores`: with a copy, in whatever state."""
 
     uid: str
     kind: int
     algorithm: str
     digest: bytes
+    stores: frozenset[str] = frozenset()
 
 
 STORED: Final = Decision(Step.MOVE, IngestEvent.STORE)
 WAIT: Final = Decision(Step.WAIT)
+ADOPT: Final = Decision(Step.ADOPT)
 _ENDED: Final = {
     UploadState.FAILED: InternalError("the store gave no reason why the upload failed"),
     UploadState.ABORTED: UploadClosed("the staged upload was given up", remedy="put it again"),
@@ -176,11 +181,19 @@ def after_asking(
     error: LibrarianError,
     *,
     may_be_published: bool,
+    target_uid: str = "",
+    store: str = "",
 ) -> Decision:
     """The path is taken (`error`: PathTaken) or held (PathHeldByUpload): what has the name, if anything?
 
-    `may_be_published`: whoever holds the path is still on its way into the catalogue.
+    `may_be_published`: whoever holds the path is still on its way into the catalogue. `target_uid`: of a
+    dataset born elsewhere, brought to `store`: what lies there and is in nobody's books (any more) may be
+    it. Of a client's ingest nobody but the client can tell.
     """
+    if target_uid and isinstance(error, PathTaken):
+        unknown = live is None or (live.uid == target_uid and store not in live.stores)
+        if unknown:
+            return ADOPT
     if live is None and isinstance(error, PathHeldByUpload):
         if may_be_published:
             return Decision(Step.RETRY, error=error)
@@ -190,6 +203,28 @@ def after_asking(
     if (live.kind, live.algorithm, live.digest) == (kind, claimed.algorithm, claimed.digest):
         return Decision(Step.MOVE, IngestEvent.FIND, dataset_uid=live.uid)
     return failed(NameTaken(f"{name} is already a dataset with another digest", name=name, uid=live.uid))
+
+
+def after_adopting(
+    name: str,
+    uid: str,
+    claimed: Bytes,
+    found: tuple[str, Bytes] | None,
+    error: LibrarianError | None,
+) -> Decision:
+    """What lies at the place of dataset `uid`: `found` is what the store holds it as, and its bytes."""
+    if found is not None:
+        if found == (uid, claimed):
+            return STORED
+        return failed(
+            PathTaken(f"other data than {name} lies at its place, unknown to the catalogue", name=name)
+        )
+    if error is None:
+        error = InternalError("the store said nothing about this tree")
+    if isinstance(error, NotFound):
+        # It is gone: the next offer has its place.
+        return failed(Unavailable(f"what lay at the place of {name} is gone", remedy="offer it again"))
+    return failed(error) if is_permanent(error) else Decision(Step.RETRY, error=error)
 
 
 def after_publish(outcome: PublishOutcome, uid: str, error: LibrarianError | None) -> Decision:

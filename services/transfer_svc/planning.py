@@ -38,6 +38,7 @@ class StoreView:
     store_class: StoreClass = StoreClass.ONLINE
     grantable_bytes: int = 0
     max_file_bytes: int = 0
+    failure_domain: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,15 +15,17 @@ from sqlalchemy import (
     LargeBinary,
     SmallInteger,
     Text,
+    any_,
     bindparam,
     delete,
     func,
     not_,
     select,
     true,
+    union,
     update,
 )
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.dialects.postgresql import ARRAY, insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.types import TypeEngine
 
@@ -117,6 +119,23 @@ async def ingests_under_way(connection: Bare, ids: Collection[str]) -> set[str]:
     return {row["ingest_id"] for row in await _UNDER_WAY.fetch(connection, ids=list(ids))}
 
 
+_ARRIVING = compile_hot(
+    union(
+        select(ingests.c.ingest_id).where(by_id(), ingests.c.target_uid == "", not_(ingests.c.settled)),
+        select(ingests.c.target_uid).where(
+            ingests.c.target_uid == any_(bindparam("ids", type_=ARRAY(Text))),
+            ingests.c.target_uid != "",
+            not_(ingests.c.settled),
+        ),
+    )
+)
+
+
+async def datasets_arriving(connection: Bare, uids: Collection[str]) -> set[str]:
+    """Which of these uids are of datasets that an ingest is bringing, whoever began it."""
+    return {row["ingest_id"] for row in await _ARRIVING.fetch(connection, ids=list(uids))}
+
+
 _OPEN = ingests.c.state == IngestState.OPEN
 _placed = arrays(ids=Text, before=Text, stores=Text, groups=Text)
 _PLACE = compile_hot(
@@ -149,11 +168,11 @@ async def discard_ingests(connection: Bare, refused: Sequence[tuple[str, str]]) 
 
 
 # A worker that holds one of these rows (to expire it) loses it: its lease is gone, its write refused.
-_LET_GO: dict[str, Any] = {"lease_owner": None, "lease_until": None, "attempt_count": 0, "error_json": ""}
+LET_GO: dict[str, Any] = {"lease_owner": None, "lease_until": None, "attempt_count": 0, "error_json": ""}
 _PROLONG = compile_hot(
     update(ingests)
     .values(
-        expire_time=bindparam("until"), not_before=bindparam("until"), update_time=bindparam("now"), **_LET_GO
+        expire_time=bindparam("until"), not_before=bindparam("until"), update_time=bindparam("now"), **LET_GO
     )
     .where(by_id(), _OPEN)
 )
@@ -180,7 +199,7 @@ _COMMIT = compile_hot(
         member_count=_claimed.c.member_counts,
         update_time=bindparam("now"),
         not_before=bindparam("now"),
-        **_LET_GO,
+        **LET_GO,
     )
     .where(
         ingests.c.ingest_id == _claimed.c.ids,
@@ -221,7 +240,7 @@ _ABORT = compile_hot(
         not_before=bindparam("now"),
         # Never placed: no store knows of it.
         settled=ingests.c.store == "",
-        **_LET_GO,
+        **LET_GO,
     )
     .where(by_id(), _OPEN, OWNED)
     .returning(*_VISIBLE)

@@ -42,9 +42,15 @@ def by_id(parameter: str = "ids") -> ColumnElement[bool]:
     return ingests.c.ingest_id == any_(bindparam(parameter, type_=ARRAY(Text)))
 
 
+# Brought by a client, not by another site.
+_BY_CLIENT: Final = ingests.c.target_uid == ""
+
+
 @dataclass(frozen=True, slots=True)
 class Owner:
-    """Whose ingests a caller may act on: its own, or all; and below its name prefix, a regex."""
+    """Whose ingests a caller may act on: its own, or all; and below its name prefix, a regex. Deliveries
+    are nobody's.
+    """
 
     subject: str
     everyone: bool
@@ -52,7 +58,8 @@ class Owner:
 
     def clause(self) -> ColumnElement[bool]:
         mine = true() if self.everyone else ingests.c.uploader == self.subject
-        return and_(mine, ingests.c.name.op("~")(self.name_regex)) if self.name_regex else mine
+        below = ingests.c.name.op("~")(self.name_regex) if self.name_regex else true()
+        return and_(_BY_CLIENT, mine, below)
 
     def parameters(self) -> dict[str, Any]:
         """Those of `OWNED`. The empty regex matches all."""
@@ -60,6 +67,7 @@ class Owner:
 
 
 OWNED: Final = and_(
+    _BY_CLIENT,
     or_(bindparam("everyone", type_=Boolean), ingests.c.uploader == bindparam("subject")),
     ingests.c.name.op("~")(bindparam("name_regex", type_=Text)),
 )

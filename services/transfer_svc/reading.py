@@ -14,7 +14,7 @@ from transfer_svc.context import Context, may_act, owner_of
 from transfer_svc.lifecycle import FINAL
 from transfer_svc.messages import no_such_ingest
 from transfer_svc.values import Ingest
-from transfer_svc.waiting import Waiting
+from transfer_svc.waiting import Waiting, first_of
 
 # A notification is a hint: one may be lost with its connection. The truth is looked at this often (s).
 _LOOK_AGAIN: Final = 5.0
@@ -71,19 +71,10 @@ async def wait_ingests(
             )
             if done or left <= 0 or stopping.is_set():
                 return dict(found)
-            await _first_of(ended, stopping, seconds=min(left, _LOOK_AGAIN))
+            await first_of(ended, stopping, seconds=min(left, _LOOK_AGAIN))
 
 
 async def _read(context: Context, caller: Caller, ids: Sequence[str]) -> dict[str, Ingest]:
     async with context.database.hot() as connection:
         found = await queries.fetch_ingests(connection, [uid for uid in ids if rules.can_be_id(uid)])
-    return {uid: each for uid, each in found.items() if may_act(caller, each.uploader, each.name)}
-
-
-async def _first_of(*events: asyncio.Event, seconds: float) -> None:
-    waits = [asyncio.ensure_future(event.wait()) for event in events]
-    try:
-        await asyncio.wait(waits, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        for wait in waits:
-            wait.cancel()
+    return {uid: each for uid, each in found.items() if may_act(caller, each)}

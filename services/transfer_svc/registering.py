@@ -196,7 +196,7 @@ class Registration:
         if not held:
             return set()
         async with self._context.database.hot() as connection:
-            return await queries.ingests_under_way(connection, held)
+            return await queries.datasets_arriving(connection, held)
 
     def _is_known(self, tree: store_pb2.AdoptedTree, live: Live, arriving: set[str]) -> bool:
         """Whether nothing is left to do for this tree: registered before and unchanged, or refused."""

@@ -64,10 +64,16 @@ def check_spec(spec: Spec) -> None:
             field=field,
         )
     check_algorithm(algorithm_of(spec.algorithm))
-    if spec.create_time_us is not None and not _EARLIEST_US <= spec.create_time_us <= _LATEST_US:
-        raise InvalidInput(f"{spec.name}: create_time lies outside the years 1 to 9999", name=spec.name)
+    if spec.create_time_us is not None:
+        check_create_time(spec.create_time_us, spec.name)
     if spec.tags:
         check_tags(spec.tags)
+
+
+def check_create_time(create_time_us: int, name: str) -> None:
+    """Raises InvalidInput."""
+    if not _EARLIEST_US <= create_time_us <= _LATEST_US:
+        raise InvalidInput(f"{name}: create_time lies outside the years 1 to 9999", name=name)
 
 
 def algorithm_of(asked: str) -> str:

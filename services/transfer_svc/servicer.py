@@ -18,6 +18,8 @@ from transfer_svc import begin, handover, reading
 from transfer_svc.context import Context
 from transfer_svc.messages import ingest_to_proto, ingest_verdicts
 from transfer_svc.origins import Origins
+from transfer_svc.receiving.listing import list_deliveries
+from transfer_svc.receiving.peers import put_peers
 from transfer_svc.registering import register_trees
 from transfer_svc.scanning import scan_store
 from transfer_svc.verifying import verify_replicas
@@ -76,6 +78,14 @@ class TransferServicer(TransferServiceServicer):
         self, request: pb.VerifyReplicasRequest, context: _Call
     ) -> AsyncIterator[pb.VerifyReplicasResponse]:
         return verify_replicas(self._context, current_caller(), request)
+
+    async def ListDeliveries(
+        self, request: pb.ListDeliveriesRequest, context: _Call
+    ) -> pb.ListDeliveriesResponse:
+        return await list_deliveries(self._context, current_caller(), request)
+
+    async def PutPeers(self, request: pb.PutPeersRequest, context: _Call) -> pb.PutPeersResponse:
+        return await put_peers(self._context, request)
 
     def ScanStore(self, request: pb.ScanStoreRequest, context: _Call) -> AsyncIterator[pb.ScanStoreResponse]:
         return scan_store(self._context, current_caller(), request.store)

@@ -33,11 +33,14 @@ class Ingest:
     verified_bytes: int
     dataset_uid: str
     error_json: str
+    target_uid: str
 
 
 @dataclass(slots=True)
 class Job:
-    """What a worker needs of an ingest it has claimed. `state` and `origin` follow what it writes."""
+    """What a worker needs of an ingest it has claimed. `state`, `origin` and `upload_void` follow what it
+    writes.
+    """
 
     ingest_id: str
     name: str
@@ -59,6 +62,19 @@ class Job:
     verified_bytes: int
     lease_fence: int
     attempt_count: int
+    target_uid: str
+    origin_site: str
+    upload_void: bool
+
+    @property
+    def uid(self) -> str:
+        """Of the dataset to be."""
+        return self.target_uid or self.ingest_id
+
+    @property
+    def is_foreign(self) -> bool:
+        """Brought by a peer, or from another store of this site: a delivery, no client's ingest."""
+        return bool(self.target_uid)
 
     @classmethod
     def of(cls, row: Mapping[str, Any]) -> Self:
@@ -78,6 +94,7 @@ class Outcome:
     dataset_uid: str = ""
     settled: bool = False
     keep: bool = False
+    upload_void: bool = False
 
 
 INGEST_COLUMNS = tuple(field.name for field in fields(Ingest))

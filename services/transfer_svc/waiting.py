@@ -1,4 +1,4 @@
-"""Who waits for which ingests to end, in this process's memory; fed by one listening connection."""
+"""Who waits for which ingests and batches, in this process's memory; fed by one listening connection."""
 
 from __future__ import annotations
 
@@ -35,3 +35,13 @@ class Waiting:
                     events.discard(event)
                     if not events:
                         del self._events[uid]
+
+
+async def first_of(*events: asyncio.Event, seconds: float) -> None:
+    """Until one of them is set, or so long."""
+    waits = [asyncio.ensure_future(event.wait()) for event in events]
+    try:
+        await asyncio.wait(waits, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for wait in waits:
+            wait.cancel()

@@ -186,6 +186,7 @@ _outcome = arrays(
     uids=Text,
     settled=Boolean,
     kept=Boolean,
+    voids=Boolean,
 )
 
 
@@ -201,6 +202,7 @@ def _write_and_tell() -> Any:
             error_json=given.errors,
             dataset_uid=given.uids,
             settled=given.settled,
+            upload_void=given.voids,
             lease_owner=case((given.kept, ingests.c.lease_owner)),
             lease_until=case((given.kept, ingests.c.lease_until)),
             update_time=bindparam("now"),
@@ -234,6 +236,7 @@ async def write_outcomes(
         uids=[outcome.dataset_uid for outcome in outcomes],
         settled=[outcome.settled for outcome in outcomes],
         kept=[outcome.keep for outcome in outcomes],
+        voids=[outcome.upload_void for outcome in outcomes],
         now=now,
         channel=channel,
         tell=tell,

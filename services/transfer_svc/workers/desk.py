@@ -11,7 +11,7 @@ from svckit.tracing import Tracing
 from transfer_svc import backoff, work_queries
 from transfer_svc.backoff import Backoff
 from transfer_svc.context import Context
-from transfer_svc.lifecycle import FINAL, INGEST, IngestState
+from transfer_svc.lifecycle import FINAL, INGEST, IngestEvent, IngestState
 from transfer_svc.messages import error_to_json
 from transfer_svc.outcomes import Decision, Step
 from transfer_svc.values import Job, Outcome
@@ -88,6 +88,7 @@ class Desk:
                     error_json=job.error_json,
                     dataset_uid=job.dataset_uid,
                     settled=True,
+                    upload_void=job.upload_void,
                 )
                 for job in jobs
             ],
@@ -144,7 +145,9 @@ class Desk:
         job.attempt_count = 0
         job.error_json = error_to_json(decision.error) if decision.error else ""
         if job.state == IngestState.PUBLISHED:
-            job.dataset_uid = decision.dataset_uid or job.ingest_id
+            job.dataset_uid = decision.dataset_uid or job.uid
+        if decision.event is IngestEvent.FIND:
+            job.upload_void = True
         return Outcome(
             job.ingest_id,
             job.lease_fence,
@@ -155,6 +158,7 @@ class Desk:
             dataset_uid=job.dataset_uid,
             settled=settled,
             keep=not settled,
+            upload_void=job.upload_void,
         )
 
     def _postponed(
@@ -176,6 +180,7 @@ class Desk:
                 # One that has ended keeps the reason why it did.
                 error_json=error_to_json(error) if error and job.state not in FINAL else job.error_json,
                 dataset_uid=job.dataset_uid,
+                upload_void=job.upload_void,
             )
             for job, error in again
         ]
@@ -205,7 +210,7 @@ class Desk:
                     start=job.begin_time,
                     end=now,
                     attributes={
-                        "dataset.uid": job.dataset_uid or job.ingest_id,
+                        "dataset.uid": job.dataset_uid or job.uid,
                         "dataset.name": job.name,
                         "store": job.store,
                         "state": state.name,

@@ -9,6 +9,7 @@ from librarian.errors import LibrarianError, UploadActive
 from librarian.messages import error_of
 from transfer_svc.lifecycle import IngestEvent
 from transfer_svc.outcomes import Decision, Step, may_split
+from transfer_svc.receiving import concluding
 from transfer_svc.values import Job
 from transfer_svc.workers.desk import Desk
 
@@ -37,9 +38,13 @@ async def expire(desk: Desk, jobs: Sequence[Job]) -> None:
     desk.context.faults.hit("expire.store_told")
     alive = [job for job in jobs if isinstance(errors.get(job.ingest_id), UploadActive)]
     stuck = [job for job in jobs if job.ingest_id in errors and job not in alive]
+    over = [job for job in jobs if job.ingest_id not in errors]
     if alive:
+        await concluding.arriving(desk.context, [job for job in alive if job.is_foreign])
         await desk.prolong(alive)
-    await desk.expired([(job, _EXPIRE) for job in jobs if job.ingest_id not in errors])
+    await concluding.expired(desk.context, [job for job in over if job.is_foreign])
+    desk.context.faults.hit("expire.deliveries_told")
+    await desk.expired([(job, _EXPIRE) for job in over])
     for job in stuck:
         await desk.retry([job], errors[job.ingest_id])
     desk.context.faults.hit("expire.written")

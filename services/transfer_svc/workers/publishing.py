@@ -55,7 +55,7 @@ async def _with_members(desk: Desk, jobs: Sequence[Job]) -> list[Job]:
         async with room:
             try:
                 service = await desk.context.stores.service_of(desk.store)
-                await send_members(desk.context.catalog, service, store=desk.store, uid=job.ingest_id)
+                await send_members(desk.context.catalog, service, store=desk.store, uid=job.uid)
             except LibrarianError as error:
                 return error
             return None
@@ -74,7 +74,7 @@ async def _with_members(desk: Desk, jobs: Sequence[Job]) -> list[Job]:
 
 def _columns(jobs: Sequence[Job], site: str) -> catalog_pb2.DatasetColumns:
     return catalog_pb2.DatasetColumns(
-        uid=[job.ingest_id for job in jobs],
+        uid=[job.uid for job in jobs],
         name=[job.name for job in jobs],
         kind=[common_pb2.DatasetKind.ValueType(job.kind) for job in jobs],
         digest_algorithm=[job.algorithm for job in jobs],
@@ -86,7 +86,7 @@ def _columns(jobs: Sequence[Job], site: str) -> catalog_pb2.DatasetColumns:
         tags_json=[job.tags_json for job in jobs],
         origin=[job.origin or b"" for job in jobs],
         traceparent=[job.traceparent for job in jobs],
-        site=[site] * len(jobs),
+        site=[job.origin_site or site for job in jobs],
     )
 
 

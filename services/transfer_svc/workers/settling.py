@@ -20,14 +20,17 @@ _BEYOND_HELP: Final = (UploadNotFound, UploadConfirmed)
 
 async def settle(desk: Desk, jobs: Sequence[Job]) -> None:
     """The bytes of a dataset that stays are confirmed; all others are given up."""
-    stay = [job for job in jobs if job.state == IngestState.PUBLISHED and job.dataset_uid == job.ingest_id]
-    go = [
-        job for job in jobs if not (job.state == IngestState.PUBLISHED and job.dataset_uid == job.ingest_id)
-    ]
+    stay = [job for job in jobs if _stays(job)]
+    go = [job for job in jobs if not _stays(job)]
     if stay:
         await _tell(desk, stay, keep=True)
     if go:
         await _tell(desk, go, keep=False)
+
+
+def _stays(job: Job) -> bool:
+    """What was uploaded is a copy of the live dataset: a new one, or another of one there was already."""
+    return job.state == IngestState.PUBLISHED and job.dataset_uid == job.uid and not job.upload_void
 
 
 async def _tell(desk: Desk, jobs: Sequence[Job], *, keep: bool) -> None:

@@ -22,6 +22,8 @@ from transfer_svc.outcomes import (
     after_commit,
     may_split,
 )
+from transfer_svc.receiving.lifecycle import DeliveryEvent
+from transfer_svc.receiving.work_queries import advance
 from transfer_svc.values import Job
 from transfer_svc.workers.desk import Desk
 
@@ -76,7 +78,8 @@ async def commit_round(desk: Desk, origins: Origins, jobs: Sequence[Job]) -> Ask
     statuses = {status.upload_id: status for status in response.statuses}
     decided = [(job, _decision(job, statuses.get(job.ingest_id))) for job in jobs]
     await desk.decide(decided)
-    await _note_progress(desk, [(job, statuses[job.ingest_id]) for job, d in decided if d.step is Step.WAIT])
+    waiting = [(job, statuses[job.ingest_id]) for job, d in decided if d.step is Step.WAIT]
+    await _note_progress(desk, waiting)
     desk.context.faults.hit("store.outcomes_written")
     return [
         (job, decision.error) for job, decision in decided if decision.step is Step.ASK and decision.error
@@ -98,23 +101,27 @@ async def ask_catalog(desk: Desk, asked: Asked) -> None:
         await desk.retry([job for job, _ in asked], error)
         return
     live: dict[str, LiveDataset] = {dataset.name: live_dataset(dataset) for dataset in response.datasets}
-    await desk.decide(
-        [
-            (
-                job,
-                after_asking(
-                    job.name,
-                    job.kind,
-                    claim_of(job),
-                    live.get(job.name),
-                    error,
-                    may_be_published=error.metadata.get("upload_id", "") in under_way
-                    or job.attempt_count < _PATIENCE,
-                ),
-            )
-            for job, error in asked
-        ]
-    )
+    decided = [
+        (
+            job,
+            after_asking(
+                job.name,
+                job.kind,
+                claim_of(job),
+                live.get(job.name),
+                error,
+                may_be_published=error.metadata.get("upload_id", "") in under_way
+                or job.attempt_count < _PATIENCE,
+                target_uid=job.target_uid,
+                store=desk.store,
+            ),
+        )
+        for job, error in asked
+    ]
+    for job, decision in decided:
+        # Known by what was uploaded no more: should this be forgotten, the store says the same again.
+        job.upload_void |= decision.step is Step.ADOPT
+    await desk.decide(decided)
     desk.context.faults.hit("store.catalog_asked")
 
 
@@ -144,8 +151,12 @@ async def _note_progress(desk: Desk, waiting: Sequence[tuple[Job, store_pb2.Comm
     ]
     if not moved:
         return
+    # The first of it is news of the delivery, too.
+    begun = [job.ingest_id for job, _ in moved if job.is_foreign and not job.verified_bytes]
     for job, verified in moved:
         job.verified_bytes = verified
     jobs, verified_bytes = zip(*moved, strict=True)
     async with desk.context.database.hot() as connection:
         await work_queries.note_progress(connection, jobs, verified_bytes, desk.context.clock.now())
+        if begun:
+            await advance(connection, DeliveryEvent.VERIFY, begun, desk.context.clock.now())

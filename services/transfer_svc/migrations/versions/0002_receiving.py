@@ -12,7 +12,8 @@ TABLES = """
 ALTER TABLE ingests
     ADD COLUMN target_uid text COLLATE "C" NOT NULL DEFAULT '',
     ADD COLUMN origin_site text COLLATE "C" NOT NULL DEFAULT '',
-    ADD COLUMN peer text COLLATE "C" NOT NULL DEFAULT '';
+    ADD COLUMN upload_void boolean NOT NULL DEFAULT false;
+CREATE INDEX ingests_arriving ON ingests (target_uid) WHERE NOT settled AND target_uid <> '';
 
 CREATE TABLE peers (
     name text COLLATE "C" PRIMARY KEY,
@@ -57,7 +58,6 @@ CREATE TABLE deliveries (
     member_count bigint NOT NULL,
     state smallint NOT NULL,
     upload_id text COLLATE "C" NOT NULL DEFAULT '',
-    store text COLLATE "C" NOT NULL DEFAULT '',
     receipt bytea,
     error_json text NOT NULL DEFAULT '',
     accept_time timestamptz NOT NULL,
@@ -66,7 +66,8 @@ CREATE TABLE deliveries (
 );
 CREATE INDEX deliveries_open ON deliveries (upload_id) WHERE state <= 4;
 CREATE INDEX deliveries_of_dataset ON deliveries (uid, peer);
-CREATE INDEX deliveries_of_peer ON deliveries (peer, delivery_id)
+CREATE INDEX deliveries_of_peer ON deliveries (peer, delivery_id);
+CREATE INDEX deliveries_by_state ON deliveries (state, delivery_id) WHERE state <> 5
 """
 
 

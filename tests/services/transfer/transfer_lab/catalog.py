@@ -24,6 +24,9 @@ from librarian.messages import item_error
 from librarian.names import ancestors
 from transfer_lab.trouble import Trouble
 
+# Of every replica.
+VERIFY_TIME_US = 1_700_000_000_000_000
+
 
 class FakeCatalog(CatalogServiceServicer):
     """`live` by name, `replicas` by (uid, store), `published` counts how often each uid became visible."""
@@ -35,6 +38,7 @@ class FakeCatalog(CatalogServiceServicer):
         self.members: dict[str, dict[str, common_pb2.Member]] = {}
         self.columns: dict[str, dict[str, Any]] = {}
         self.history: list[tuple[str, str, int, str]] = []
+        self.receipts: list[pb.ReceiptRecord] = []
         self.forgets_members_once: set[str] = set()
         # A name whose presence makes it refuse a whole call.
         self.unbearable = ""
@@ -48,6 +52,7 @@ class FakeCatalog(CatalogServiceServicer):
             kind=common_pb2.DATASET_KIND_FILE,
             digest=common_pb2.Checksum(algorithm="sha256", value=digest),
             size_bytes=size,
+            member_count=1,
         )
         self.live[name] = dataset
         if store:
@@ -125,10 +130,20 @@ class FakeCatalog(CatalogServiceServicer):
         self, request: pb.BatchGetDatasetsRequest, context: Any
     ) -> pb.BatchGetDatasetsResponse:
         await self.trouble.enter("BatchGetDatasets")
+        by_uid = {dataset.uid: dataset for dataset in self.live.values()}
         found = {name: self.live[name] for name in request.names if name in self.live}
+        found |= {uid: by_uid[uid] for uid in request.uids if uid in by_uid}
         return pb.BatchGetDatasetsResponse(
             datasets=[self._with_replicas(each) for each in found.values()],
-            missing=[name for name in request.names if name not in found],
+            missing=[key for key in (*request.names, *request.uids) if key not in found],
+        )
+
+    async def ListReceipts(self, request: pb.ListReceiptsRequest, context: Any) -> pb.ListReceiptsResponse:
+        await self.trouble.enter("ListReceipts")
+        start = request.after.sequence
+        page = self.receipts[start : start + request.page_size]
+        return pb.ListReceiptsResponse(
+            receipts=page, next=pb.EventCursor(epoch=1, sequence=start + len(page))
         )
 
     async def ListDatasets(self, request: pb.ListDatasetsRequest, context: Any) -> pb.ListDatasetsResponse:
@@ -173,8 +188,10 @@ class FakeCatalog(CatalogServiceServicer):
             return pb.PublishVerdict(index=index, outcome=pb.PUBLISH_OUTCOME_REFUSED, error=item_error(error))
         if live is None:
             self._enter(datasets, index)
-        self._set_replica(uid, store, common_pb2.REPLICA_STATE_AVAILABLE, "")
-        return pb.PublishVerdict(index=index, outcome=pb.PUBLISH_OUTCOME_PUBLISHED, uid=uid)
+        if live is None or (uid, store) not in self.replicas:
+            self._set_replica(uid, store, common_pb2.REPLICA_STATE_AVAILABLE, "")
+        outcome = pb.PUBLISH_OUTCOME_ALREADY_THERE if live else pb.PUBLISH_OUTCOME_PUBLISHED
+        return pb.PublishVerdict(index=index, outcome=outcome, uid=uid)
 
     def _enter(self, datasets: pb.DatasetColumns, index: int) -> None:
         uid, name = datasets.uid[index], datasets.name[index]
@@ -186,6 +203,7 @@ class FakeCatalog(CatalogServiceServicer):
                 algorithm=datasets.digest_algorithm[index], value=datasets.digest[index]
             ),
             size_bytes=datasets.size_bytes[index],
+            member_count=datasets.member_count[index],
         )
         self.columns[uid] = {
             field.name: getattr(datasets, field.name)[index] for field in datasets.DESCRIPTOR.fields
@@ -210,7 +228,9 @@ class FakeCatalog(CatalogServiceServicer):
         return None
 
     def _set_replica(self, uid: str, store: str, state: Any, reason: str) -> None:
-        self.replicas[uid, store] = pb.Replica(store=store, state=state, state_reason=reason)
+        replica = pb.Replica(store=store, state=state, state_reason=reason)
+        replica.verify_time.FromMicroseconds(VERIFY_TIME_US)
+        self.replicas[uid, store] = replica
         self.history.append((uid, store, state, reason))
 
     def _with_replicas(self, dataset: pb.Dataset) -> pb.Dataset:

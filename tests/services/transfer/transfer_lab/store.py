@@ -17,6 +17,7 @@ from librarian.errors import (
     LibrarianError,
     NothingStaged,
     PathHeldByUpload,
+    PathNotFound,
     PathTaken,
     ReplicaNotFound,
     StoreDisabled,
@@ -101,6 +102,7 @@ class FakeStores(StoreServiceServicer):
         self.slow: dict[str, int] = {}
         self.adoptable: dict[tuple[str, str], Content | LibrarianError] = {}
         self.adopted: dict[str, tuple[str, Content]] = {}
+        self.facts: dict[str, str] = {}
         self.mtimes: dict[str, int] = {}
         self.rotten: dict[str, list[Any]] = {}
         self.findings: list[pb.ScanFinding] = []
@@ -127,6 +129,7 @@ class FakeStores(StoreServiceServicer):
                     enabled=space.enabled,
                     ingestible=space.ingestible,
                     store_class=pb.STORE_CLASS_ONLINE,
+                    failure_domain=f"box-{space.name}",
                     usage=pb.StoreUsage(grantable_bytes=space.capacity - space.reserved),
                 )
                 for space in self.spaces.values()
@@ -204,8 +207,8 @@ class FakeStores(StoreServiceServicer):
         await self.trouble.enter("AdoptTrees")
         self._space(request.store)
         hashed = 0
-        for name in request.names:
-            content = self.adoptable[request.store, name]
+        for index, name in enumerate(request.names):
+            content = self.adoptable.get((request.store, name), PathNotFound(f"nothing lies at {name}"))
             if isinstance(content, LibrarianError):
                 yield pb.AdoptTreesResponse(
                     trees=[pb.AdoptedTree(name=name, error=item_error(content))], hashed_bytes=hashed
@@ -214,7 +217,10 @@ class FakeStores(StoreServiceServicer):
             already = name in self.adopted
             if not already:
                 hashed += content.size_bytes
-                self.adopted[name] = (_uid_of(name), content)
+                uid = request.uids[index] if request.uids else _uid_of(name)
+                self.adopted[name] = (uid, content)
+                if request.each_facts_json:
+                    self.facts[uid] = request.each_facts_json[index]
             yield pb.AdoptTreesResponse(
                 trees=[
                     pb.AdoptedTree(
@@ -277,6 +283,8 @@ class FakeStores(StoreServiceServicer):
         if known is not None:
             closed = known.state != pb.UPLOAD_STATE_OPEN
             return UploadClosed(f"upload {spec.upload_id} is closed") if closed else None
+        if (space.name, spec.name) in self.adoptable or self._held_by_nobody(space.name, spec.name):
+            return PathTaken(f"something lies at {spec.name}", name=spec.name)
         if space.reserved + spec.size_bytes > space.capacity:
             return StoreFull(f"{space.name} has no room for {spec.size_bytes}", store=space.name)
         space.reserved += spec.size_bytes
@@ -284,6 +292,9 @@ class FakeStores(StoreServiceServicer):
         kept.CopyFrom(spec)
         self.uploads[spec.upload_id] = Upload(kept, space.name)
         return None
+
+    def _held_by_nobody(self, store: str, name: str) -> bool:
+        return self.paths.get((store, name), "") not in {"", *self.uploads}
 
     def _commit(self, item: pb.CommitUploadItem) -> pb.CommitUploadStatus:
         upload = self.uploads.get(item.upload_id)
@@ -354,13 +365,17 @@ class FakeStores(StoreServiceServicer):
         self.spaces[upload.store].reserved -= upload.spec.size_bytes
 
     def _content(self, uid: str) -> Content:
-        upload = self.uploads.get(uid)
-        if upload is not None and upload.staged is not None:
-            return upload.staged
+        for upload in self.uploads.values():
+            if _dataset_of(upload) == uid and upload.staged is not None:
+                return upload.staged
         for adopted_uid, content in self.adopted.values():
             if adopted_uid == uid:
                 return content
         raise UploadNotFound(f"no upload {uid}")
+
+
+def _dataset_of(upload: Upload) -> str:
+    return upload.spec.dataset_uid or upload.spec.upload_id
 
 
 def _uid_of(name: str) -> str:

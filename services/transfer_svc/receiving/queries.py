@@ -1,0 +1,436 @@
+"""Every statement about offers and deliveries that calls make, each for a whole batch."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    DateTime,
+    Integer,
+    LargeBinary,
+    SmallInteger,
+    Text,
+    and_,
+    any_,
+    bindparam,
+    delete,
+    func,
+    or_,
+    select,
+    true,
+    update,
+)
+from sqlalchemy.dialects.postgresql import ARRAY, insert
+from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.types import TypeEngine
+
+from svckit.database import compile_hot
+from transfer_svc.lifecycle import INGEST, IngestEvent, IngestState
+from transfer_svc.queries import LET_GO
+from transfer_svc.querykit import Bare, arrays
+from transfer_svc.receiving.lifecycle import DELIVERY, DeliveryEvent, DeliveryState
+from transfer_svc.receiving.tables import deliveries, offers
+from transfer_svc.receiving.values import Delivery
+from transfer_svc.tables import ingests
+
+_TIME: Final = DateTime(timezone=True)
+_Types = dict[str, TypeEngine[Any] | type[TypeEngine[Any]]]
+_d, _i = deliveries.c, ingests.c
+
+
+def before(event: DeliveryEvent) -> ColumnElement[bool]:
+    """The delivery is in a state that `event` may leave."""
+    return or_(*[_d.state == state for state in DeliveryState if DELIVERY.allows(state, event)])
+
+
+def _any(column: ColumnElement[Any], parameter: str) -> ColumnElement[bool]:
+    return column == any_(bindparam(parameter, type_=ARRAY(Text)))
+
+
+_MINE: Final = and_(_d.peer == bindparam("peer"), _d.batch_id == bindparam("batch_id"))
+_VISIBLE: Final = (
+    *[_d[name] for name in Delivery.__slots__[:12]],
+    func.coalesce(_i.store, "").label("store"),
+    func.coalesce(_i.verified_bytes, 0).label("verified_bytes"),
+    func.coalesce(_i.error_json, "").label("trouble_json"),
+)
+_WITH_INGEST: Final = deliveries.outerjoin(ingests, and_(_i.ingest_id == _d.upload_id, _d.upload_id != ""))
+
+
+async def note_offer(
+    connection: AsyncConnection, *, peer: str, batch_id: str, digest: bytes, now: datetime
+) -> bytes:
+    """Writes the batch down where it is new; answers the digest it was first offered with."""
+    noted = await connection.execute(
+        insert(offers)
+        .values(peer=peer, batch_id=batch_id, request_digest=digest, create_time=now)
+        .on_conflict_do_nothing()
+    )
+    if noted.rowcount:
+        return digest
+    kept: bytes = (
+        await connection.execute(
+            select(offers.c.request_digest).where(offers.c.peer == peer, offers.c.batch_id == batch_id)
+        )
+    ).scalar_one()
+    return kept
+
+
+_KNOWN: Final = compile_hot(
+    select(offers.c.batch_id).where(
+        offers.c.peer == bindparam("peer"), offers.c.batch_id == bindparam("batch_id")
+    )
+)
+
+
+async def knows_batch(connection: Bare, peer: str, batch_id: str) -> bool:
+    return await _KNOWN.fetchrow(connection, peer=peer, batch_id=batch_id) is not None
+
+
+_UNFINISHED: Final = compile_hot(
+    select(_d.delivery_id, _d.uid, _d.upload_id, _d.state)
+    .where(
+        _any(_d.uid, "uids"),
+        _d.peer == bindparam("peer"),
+        _d.batch_id != bindparam("batch_id"),
+        _d.state <= DeliveryState.VERIFYING,
+    )
+    .with_for_update()
+)
+
+
+async def unfinished_elsewhere(
+    connection: Bare, *, peer: str, batch_id: str, uids: Sequence[str]
+) -> list[tuple[str, str, str, int]]:
+    """Deliveries of these datasets in other batches of the peer, locked: delivery id, uid, upload, state."""
+    rows = await _UNFINISHED.fetch(connection, peer=peer, batch_id=batch_id, uids=list(uids))
+    return [(row["delivery_id"], row["uid"], row["upload_id"], row["state"]) for row in rows]
+
+
+_SUPERSEDE: Final = compile_hot(
+    update(deliveries)
+    .values(state=int(DeliveryState.EXPIRED), error_json=bindparam("error"), update_time=bindparam("now"))
+    .where(_any(_d.delivery_id, "ids"), before(DeliveryEvent.WITHDRAW))
+)
+
+
+async def supersede(connection: Bare, ids: Sequence[str], error_json: str, now: datetime) -> None:
+    """Another batch brings these from now on."""
+    await _SUPERSEDE.fetch(connection, ids=list(ids), error=error_json, now=now)
+
+
+_NEW: Final[_Types] = {
+    "delivery_id": Text,
+    "position": Integer,
+    "uid": Text,
+    "name": Text,
+    "kind": SmallInteger,
+    "digest_algorithm": Text,
+    "digest": LargeBinary,
+    "size_bytes": BigInteger,
+    "member_count": BigInteger,
+    "state": SmallInteger,
+    "upload_id": Text,
+    "receipt": LargeBinary,
+    "error_json": Text,
+}
+_new = arrays(**_NEW)
+_INSERT: Final = compile_hot(
+    insert(deliveries)
+    .from_select(
+        [*_NEW, "peer", "batch_id", "accept_time", "update_time"],
+        select(
+            *_new.c,
+            bindparam("peer", type_=Text),
+            bindparam("batch_id", type_=Text),
+            bindparam("now", type_=_TIME),
+            bindparam("now", type_=_TIME),
+        ),
+    )
+    .on_conflict_do_nothing()
+    .returning(_d.uid)
+)
+
+
+async def insert_deliveries(
+    connection: Bare, rows: Sequence[Sequence[Any]], *, peer: str, batch_id: str, now: datetime
+) -> set[str]:
+    """Values in the order of `_NEW`. Answers the uids that the batch did not have yet."""
+    values: dict[str, Any] = dict(zip(_NEW, map(list, zip(*rows, strict=True)), strict=True))
+    found = await _INSERT.fetch(connection, **values, peer=peer, batch_id=batch_id, now=now)
+    return {row["uid"] for row in found}
+
+
+_FOREIGN: Final[_Types] = {
+    "ingest_id": Text,
+    "target_uid": Text,
+    "name": Text,
+    "kind": SmallInteger,
+    "size_bytes": BigInteger,
+    "inode_count": BigInteger,
+    "algorithm": Text,
+    "tags_json": Text,
+    "create_time_us": BigInteger,
+    "traceparent": Text,
+    "uploader": Text,
+    "origin": LargeBinary,
+    "origin_site": Text,
+}
+_foreign = arrays(**_FOREIGN)
+_SHARED: Final[_Types] = {
+    "state": SmallInteger,
+    "token_id": Text,
+    "begin_time": _TIME,
+    "update_time": _TIME,
+    "expire_time": _TIME,
+    "not_before": _TIME,
+    "store": Text,
+    "staging_group": Text,
+}
+_INSERT_FOREIGN: Final = compile_hot(
+    insert(ingests).from_select(
+        [*_FOREIGN, *_SHARED],
+        select(*_foreign.c, *[bindparam(f"all_{name}", type_=kind) for name, kind in _SHARED.items()]),
+    )
+)
+
+
+async def insert_foreign(
+    connection: Bare, rows: Sequence[Sequence[Any]], *, token_id: str, now: datetime, expire_time: datetime
+) -> None:
+    """OPEN ingests of deliveries, values in the order of `_FOREIGN`."""
+    values: dict[str, Any] = dict(zip(_FOREIGN, map(list, zip(*rows, strict=True)), strict=True))
+    values |= {
+        "all_state": INGEST.initial,
+        "all_token_id": token_id,
+        "all_begin_time": now,
+        "all_update_time": now,
+        "all_expire_time": expire_time,
+        "all_not_before": expire_time,
+        "all_store": "",
+        "all_staging_group": "",
+    }
+    await _INSERT_FOREIGN.fetch(connection, **values)
+
+
+_BATCH: Final = compile_hot(
+    select(*_VISIBLE)
+    .select_from(_WITH_INGEST)
+    .where(_MINE, or_(func.cardinality(bindparam("uids", type_=ARRAY(Text))) == 0, _any(_d.uid, "uids")))
+    .order_by(_d.position)
+)
+
+
+async def fetch_batch(
+    connection: Bare, *, peer: str, batch_id: str, uids: Collection[str] = ()
+) -> list[Delivery]:
+    """The deliveries of a batch as they were offered; of these uids, or all."""
+    rows = await _BATCH.fetch(connection, peer=peer, batch_id=batch_id, uids=list(uids))
+    return [Delivery(*row) for row in rows]
+
+
+def _with_uploads(event: DeliveryEvent) -> ColumnElement[bool]:
+    return and_(_any(_d.upload_id, "uploads"), before(event))
+
+
+_refused = arrays(uploads=Text, errors=Text)
+_REFUSE: Final = compile_hot(
+    update(deliveries)
+    .values(
+        state=int(DeliveryState.REFUSED),
+        error_json=_refused.c.errors,
+        upload_id="",
+        update_time=bindparam("now"),
+    )
+    .where(_d.upload_id == _refused.c.uploads, before(DeliveryEvent.REFUSE))
+)
+
+
+async def refuse_deliveries(connection: Bare, refused: Sequence[tuple[str, str]], now: datetime) -> None:
+    """No store takes these, and never will: upload, error as JSON."""
+    uploads, errors = (list(values) for values in zip(*refused, strict=True))
+    await _REFUSE.fetch(connection, uploads=uploads, errors=errors, now=now)
+
+
+_FORGET: Final = compile_hot(
+    delete(deliveries).where(_any(_d.upload_id, "uploads"), _d.state == DeliveryState.ACCEPTED)
+)
+
+
+async def forget_deliveries(connection: Bare, uploads: Sequence[str]) -> None:
+    """What met passing trouble before anything was reserved: the same offer tries it anew."""
+    await _FORGET.fetch(connection, uploads=list(uploads))
+
+
+def _hand_over(*, void: bool) -> Any:
+    """Ingests of these deliveries go to the workers with what was offered as the claim; then the deliveries
+    are DELIVERED. `void`: their bytes lie at their place already.
+    """
+    chosen = _any(_d.upload_id, "uploads") if void else and_(_MINE, _any(_d.uid, "uids"))
+    handed = (
+        update(ingests)
+        .values(
+            state=INGEST.move(IngestState.OPEN, IngestEvent.COMMIT),
+            digest=_d.digest,
+            claimed_bytes=_d.size_bytes,
+            member_count=_d.member_count,
+            upload_void=void,
+            update_time=bindparam("now"),
+            not_before=bindparam("now"),
+            **LET_GO,
+        )
+        .where(
+            chosen,
+            before(DeliveryEvent.DELIVER),
+            _i.ingest_id == _d.upload_id,
+            _i.state == IngestState.OPEN,
+            _i.store != "",
+        )
+        .returning(_i.ingest_id)
+        .cte("handed")
+    )
+    return (
+        update(deliveries)
+        .values(state=int(DeliveryState.DELIVERED), update_time=bindparam("now"))
+        .where(_d.upload_id == handed.c.ingest_id, before(DeliveryEvent.DELIVER))
+        .returning(_d.uid)
+    )
+
+
+_DELIVER: Final = compile_hot(_hand_over(void=False))
+_ADOPT: Final = compile_hot(_hand_over(void=True))
+
+
+async def deliver(
+    connection: Bare, *, peer: str, batch_id: str, uids: Collection[str], now: datetime
+) -> set[str]:
+    """Hands deliveries over to the workers; answers those it did that to."""
+    rows = await _DELIVER.fetch(connection, peer=peer, batch_id=batch_id, uids=list(uids), now=now)
+    return {row["uid"] for row in rows}
+
+
+async def deliver_as_found(connection: Bare, uploads: Sequence[str], now: datetime) -> None:
+    """Something lies where these belong: the workers see whether it is them."""
+    await _ADOPT.fetch(connection, uploads=list(uploads), now=now)
+
+
+def _give_up(chosen: ColumnElement[bool], event: DeliveryEvent) -> Any:
+    gone = (
+        update(deliveries)
+        .values(state=int(DeliveryState.EXPIRED), error_json=bindparam("error"), update_time=bindparam("now"))
+        .where(chosen, before(event))
+        .returning(_d.upload_id)
+        .cte("gone")
+    )
+    return (
+        update(ingests)
+        .values(
+            state=INGEST.move(IngestState.OPEN, IngestEvent.ABORT),
+            update_time=bindparam("now"),
+            not_before=bindparam("now"),
+            # Never placed: no store knows of it.
+            settled=_i.store == "",
+            **LET_GO,
+        )
+        .where(_i.ingest_id == gone.c.upload_id, _i.state == IngestState.OPEN)
+        .returning(_i.ingest_id)
+    )
+
+
+_WITHDRAW: Final = compile_hot(_give_up(and_(_MINE, _any(_d.uid, "uids")), DeliveryEvent.WITHDRAW))
+_CLOSE: Final = compile_hot(_give_up(_any(_d.upload_id, "uploads"), DeliveryEvent.EXPIRE))
+
+
+async def withdraw(
+    connection: Bare, *, peer: str, batch_id: str, uids: Collection[str], error_json: str, now: datetime
+) -> bool:
+    """Gives up what was not delivered; whether a store has to be told."""
+    rows = await _WITHDRAW.fetch(
+        connection, peer=peer, batch_id=batch_id, uids=list(uids), error=error_json, now=now
+    )
+    return bool(rows)
+
+
+async def close_deliveries(connection: Bare, uploads: Sequence[str], error_json: str, now: datetime) -> None:
+    """Their uploads are closed at the store, nobody knows why: they are given up."""
+    await _CLOSE.fetch(connection, uploads=list(uploads), error=error_json, now=now)
+
+
+_BROUGHT: Final = compile_hot(
+    select(_d.uid)
+    .where(_any(_d.uid, "uids"), _d.peer == bindparam("peer"), _d.state == DeliveryState.RECEIPTED)
+    .distinct()
+)
+
+
+async def brought_by(connection: Bare, peer: str, uids: Collection[str]) -> set[str]:
+    """Which of these datasets the peer has brought here, or was told that they are."""
+    return {row["uid"] for row in await _BROUGHT.fetch(connection, peer=peer, uids=list(uids))}
+
+
+async def list_deliveries(
+    connection: AsyncConnection,
+    *,
+    peer: str,
+    states: Sequence[int],
+    name_regex: str,
+    after: str,
+    limit: int,
+) -> list[Delivery]:
+    """A page, newest first, after the last one sent ("": from the start). `peer` "": of all."""
+    statement = (
+        select(*_VISIBLE)
+        .select_from(_WITH_INGEST)
+        .where(
+            _d.peer == peer if peer else true(),
+            _d.state.in_(states) if states else true(),
+            _d.name.op("~")(name_regex) if name_regex else true(),
+            _d.delivery_id < after if after else true(),
+        )
+        .order_by(_d.delivery_id.desc())
+        .limit(limit)
+    )
+    return [Delivery(*row) for row in await connection.execute(statement)]
+
+
+async def incoming(connection: AsyncConnection, now: datetime) -> Iterable[tuple[str, int, int, int]]:
+    """By peer: deliveries not ended and their bytes; those refused in the last day."""
+    active = _d.state <= DeliveryState.VERIFYING
+    statement = (
+        select(
+            _d.peer,
+            func.count().filter(active),
+            func.coalesce(func.sum(_d.size_bytes).filter(active), 0),
+            func.count().filter(_d.state == DeliveryState.REFUSED),
+        )
+        .where(
+            or_(
+                active,
+                and_(_d.state == DeliveryState.REFUSED, _d.update_time > now - timedelta(days=1)),
+            )
+        )
+        .group_by(_d.peer)
+        .order_by(_d.peer)
+    )
+    return [
+        (peer, count, int(size), refused)
+        for peer, count, size, refused in await connection.execute(statement)
+    ]
+
+
+async def last_receipts(connection: AsyncConnection, peers: Collection[str]) -> dict[str, datetime]:
+    """When the newest delivery of each peer that has its receipt got it."""
+    names = select(func.unnest(list(peers), type_=Text).label("name")).subquery("names")
+    newest = (
+        select(_d.update_time)
+        .where(_d.peer == names.c.name, _d.state == DeliveryState.RECEIPTED)
+        .order_by(_d.delivery_id.desc())
+        .limit(1)
+        .lateral("newest")
+    )
+    statement = select(names.c.name, newest.c.update_time).select_from(names.join(newest, true()))
+    return {row.name: row.update_time for row in await connection.execute(statement)}
