@@ -43,6 +43,13 @@ def command(
     not_on: Annotated[
         str, typer.Option(metavar="STORE", help="Without a good copy there.", show_default=False)
     ] = "",
+    at: Annotated[
+        str,
+        typer.Option(metavar="SITE", help="With a copy at that site, by its receipt.", show_default=False),
+    ] = "",
+    not_at: Annotated[
+        str, typer.Option(metavar="SITE", help="Without a receipt of that site.", show_default=False)
+    ] = "",
     state: Annotated[
         str,
         typer.Option(metavar="STATE", help="With a copy that is suspect, corrupt, ...", show_default=False),
@@ -76,6 +83,8 @@ def command(
             created_before=created_before,
             has_store=on,
             lacks_store=not_on,
+            has_site=at,
+            lacks_site=not_at,
             has_replica_state=state,
             order=wanted_order,
             limit=limit,

@@ -74,9 +74,12 @@ def _row(dataset: catalog_pb2.Dataset, *, long: bool) -> list[str]:
 
 
 def copies_text(dataset: catalog_pb2.Dataset) -> str:
-    """`main`, `main,archive!corrupt`: stores, with the state where it is not available."""
+    """`main`, `main,archive!corrupt`, `main,nersc:tape`: stores, with the state where it is not available;
+    those of other sites with the site.
+    """
     parts = []
     for replica in dataset.replicas:
         state = label(common_pb2.ReplicaState.Name(replica.state), "REPLICA_STATE_")
         parts.append(replica.store if state == "available" else f"{replica.store}!{state}")
+    parts += [printable(f"{replica.site}:{replica.store}") for replica in dataset.remote_replicas]
     return ",".join(parts) or "none"

@@ -35,7 +35,7 @@ def command(
     site: options.Site = "",
     as_json: options.Json = False,
 ) -> None:
-    """Show one dataset with its copies and members."""
+    """Show one dataset with its copies, here and at other sites, and its members."""
     from librarian.cli.jsonform import message_value
     from librarian.cli.run import run
 
@@ -49,6 +49,7 @@ def command(
             return
         _print_dataset(dataset, output)
         _print_replicas(dataset, output)
+        _print_remote_replicas(dataset, output)
         if members and dataset.kind == 2:
             limit = None if all_members or member else SHOWN_MEMBERS
             await _print_members(client, dataset, member, limit, output)
@@ -86,7 +87,8 @@ def _print_replicas(dataset: catalog_pb2.Dataset, output: Output) -> None:
 
     output.line()
     if not dataset.replicas:
-        output.line(output.judged("no copies", Verdict.BAD))
+        where = "no copies here" if dataset.remote_replicas else "no copies"
+        output.line(output.judged(where, Verdict.BAD))
         return
     rows = [
         [
@@ -98,6 +100,29 @@ def _print_replicas(dataset: catalog_pb2.Dataset, output: Output) -> None:
         for replica in dataset.replicas
     ]
     output.table([Column("COPY ON"), Column("STATE"), Column("VERIFIED"), Column("WHY")], rows)
+
+
+def _print_remote_replicas(dataset: catalog_pb2.Dataset, output: Output) -> None:
+    from librarian.cli.texts import time_text
+    from librarian.messages import datetime_of
+    from librarian.names import printable
+
+    if not dataset.remote_replicas:
+        return
+    rows = [
+        [
+            printable(replica.site),
+            printable(replica.store),
+            printable(replica.store_class),
+            printable(replica.failure_domain),
+            time_text(datetime_of(replica.verify_time)),
+            printable(replica.via_site) if replica.via_site != replica.site else "",
+        ]
+        for replica in dataset.remote_replicas
+    ]
+    columns = ["COPY AT", "STORE", "CLASS", "DIES WITH", "VERIFIED", "TOLD BY"]
+    output.line()
+    output.table([Column(title) for title in columns], rows)
 
 
 async def _print_members(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import AsyncGenerator, Mapping
 from datetime import datetime
@@ -15,6 +16,8 @@ from librarian.fetch.manifest import list_members
 from librarian.messages import timestamp
 
 PAGE_SIZE = 500
+# The first of a dataset's history; in no site's log, but in the statement of its origin.
+DATASET_BORN = "DATASET_BORN"
 _UID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
@@ -35,7 +38,7 @@ _ORDERS = {
 
 class DatasetsClient(ClientBase):
     async def show(self, name: str) -> catalog_pb2.Dataset:
-        """The live dataset of that name, with its replicas; a uid is understood too."""
+        """The live dataset of that name, with its copies here and elsewhere; a uid is understood too."""
         try:
             return await self._dataset(catalog_pb2.GetDatasetRequest(name=name))
         except DatasetNotFound:
@@ -68,6 +71,8 @@ class DatasetsClient(ClientBase):
         created_before: datetime | None = None,
         has_store: str = "",
         lacks_store: str = "",
+        has_site: str = "",
+        lacks_site: str = "",
         has_replica_state: str = "",
         order: Order = Order.NAME,
         limit: int | None = None,
@@ -75,7 +80,8 @@ class DatasetsClient(ClientBase):
     ) -> AsyncGenerator[catalog_pb2.Dataset, None]:
         """Live datasets that meet all of these. `glob`: `*` stays inside a part of a name, `**` crosses.
         A tag with an empty value matches any value. The time window is [after, before) on the creation
-        time. `has_replica_state` is a state's name, such as "suspect".
+        time. `has_site` and `lacks_site` go by the receipts of other sites. `has_replica_state` is a state's
+        name, such as "suspect".
         """
         found = catalog_pb2.DatasetFilter(
             name_glob=glob,
@@ -85,6 +91,8 @@ class DatasetsClient(ClientBase):
             max_size_bytes=max_size_bytes,
             has_store=has_store,
             lacks_store=lacks_store,
+            has_site=has_site,
+            lacks_site=lacks_site,
             has_replica_state=_replica_state(has_replica_state),
         )
         if created_after is not None:
@@ -104,8 +112,12 @@ class DatasetsClient(ClientBase):
                 yield member
 
     async def history(self, name: str) -> AsyncGenerator[catalog_pb2.Event, None]:
-        """What happened to a dataset at this site, oldest first."""
+        """A dataset's life, oldest first: its birth (DATASET_BORN, which has no cursor), as far as its origin
+        is signed, then what happened at this site, down to the receipts of others.
+        """
         dataset = await self.show(name)
+        if dataset.HasField("origin"):
+            yield _birth(dataset)
         request = catalog_pb2.ListEventsRequest(page_size=PAGE_SIZE, dataset_uid=dataset.uid)
         while True:
             answer = await self._site.unary(self._site.catalog.ListEvents, request)
@@ -136,6 +148,17 @@ class DatasetsClient(ClientBase):
             return await self._site.unary(self._site.catalog.ListDatasets, request)
 
         return paged(ask, lambda page: page.datasets, limit)
+
+
+def _birth(dataset: catalog_pb2.Dataset) -> catalog_pb2.Event:
+    said = {"site": dataset.site, "uploader": dataset.uploader, "key_id": dataset.origin.key_id}
+    return catalog_pb2.Event(
+        time=dataset.create_time,
+        type=DATASET_BORN,
+        dataset_uid=dataset.uid,
+        dataset_name=dataset.name,
+        details_json=json.dumps(said, ensure_ascii=False),
+    )
 
 
 def _replica_state(name: str) -> common_pb2.ReplicaState.ValueType:

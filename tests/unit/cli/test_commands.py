@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -152,7 +153,7 @@ def test_find_asks_for_all_conditions(lib: Run, site: ClientSite) -> None:
     said = lib(
         "find", "a/**", "--tag", "k=v", "--uploader", "u", "--larger", "1kB", "--smaller", "1MiB",
         "--after", "2026-01-01T00:00Z", "--before", "2026-02-01T00:00Z", "--on", "main", "--not-on", "old",
-        "--state", "corrupt", "--json",
+        "--at", "nersc", "--not-at", "princeton", "--state", "corrupt", "--json",
     )  # fmt: skip
     assert said.value == []
     [found] = site.catalog.filters
@@ -161,6 +162,7 @@ def test_find_asks_for_all_conditions(lib: Run, site: ClientSite) -> None:
     assert (found.min_size_bytes, found.max_size_bytes) == (1000, 1 << 20)
     assert found.created_after.ToJsonString() == "2026-01-01T00:00:00Z"
     assert (found.has_store, found.lacks_store) == ("main", "old")
+    assert (found.has_site, found.lacks_site) == ("nersc", "princeton")
     assert found.has_replica_state == common_pb2.REPLICA_STATE_CORRUPT
     assert lib("find", "--state", "shiny").code == ExitCode.FAILED
 
@@ -217,11 +219,27 @@ def test_unreachable(
     assert "librarian up" in run("ls").err
 
 
-def test_history_status_and_stores(lib: Run, kept: Path) -> None:
+def test_history_status_and_stores(lib: Run, site: ClientSite, kept: Path) -> None:
     lib("put", kept / "single", "single")
     events = lib("history", "single", "--json").value
     assert [event["cursor"]["sequence"] for event in events] == [1, 2, 3]
     assert "replica verified" in lib("history", "single").out
+    dataset = site.state.datasets["single"]
+    dataset.origin.key_id = "abc"
+    dataset.remote_replicas.add(site="nersc", store="tape", store_class="archive", via_site="princeton")
+    born, *later = lib("history", "single", "--json").value
+    assert [event["cursor"] for event in later] == [event["cursor"] for event in events]
+    assert (born["type"], born["cursor"], born["time"]) == (
+        "DATASET_BORN",
+        None,
+        lib("show", "single", "--json").value["create_time"],
+    )
+    assert json.loads(born["details_json"]) == {"site": "here", "uploader": "tester", "key_id": "abc"}
+    assert "dataset born here uploader tester, key id abc" in " ".join(lib("history", "single").out.split())
+    assert "nersc    tape   archive" in lib("show", "single").out
+    assert "main,nersc:tape" in lib("ls", "-l").out
+    dataset.ClearField("replicas")
+    assert "no copies here" in lib("show", "single").out
     status = lib("status", "--json").value
     assert status["site"] == "here"
     assert status["services"][0] == {"service": "catalog", "serving": True, "detail": ""}

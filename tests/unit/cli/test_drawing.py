@@ -9,7 +9,7 @@ import pytest
 from librarian.api.catalog.v1 import catalog_pb2
 from librarian.api.common.v1 import common_pb2
 from librarian.cli.bar import Figures
-from librarian.cli.history import _details
+from librarian.cli.history import _details, _row
 from librarian.cli.output import Column, JsonArray, table_lines
 from librarian.cli.rows import copies_text
 from librarian.progress import Progress
@@ -59,6 +59,25 @@ def test_events_in_words() -> None:
     )
     assert _details('{"state": "AVAILABLE", "read_bytes": 5, "note": ""}') == "available, read bytes 5"
     assert _details("not json") == "not json"
+
+
+def test_what_is_elsewhere_in_words() -> None:
+    event = catalog_pb2.Event(type="RECEIPT_RECORDED")
+    event.details_json = json.dumps(
+        {
+            "site": "nersc",
+            "store": "tape",
+            "store_class": "archive",
+            "failure_domain": "silo\x1b[2J",
+            "verify_time_us": 1_718_574_200_000_000,
+            "via_site": "princeton",
+        }
+    )
+    _, what, where, details = _row(event)
+    assert (what, where) == ("receipt recorded", "nersc:tape")
+    assert details == (
+        "store class archive, failure domain silo\\x1b[2J, via site princeton, verified 2024-06-16 21:43:20"
+    )
 
 
 def test_figures_by_bytes() -> None:
