@@ -20,6 +20,7 @@ from svckit.tracing import current_traceparent
 
 if TYPE_CHECKING:
     from librarian.api.catalog.v1.catalog_pb2_grpc import CatalogServiceAsyncStub
+    from librarian.api.federation.v1.federation_pb2_grpc import FederationServiceAsyncStub
     from librarian.api.store.v1.store_pb2_grpc import StoreServiceAsyncStub
     from librarian.api.transfer.v1.transfer_pb2_grpc import TransferServiceAsyncStub
 
@@ -66,6 +67,16 @@ class ServiceChannels:
         from librarian.api.transfer.v1.transfer_pb2_grpc import TransferServiceStub
 
         stub: TransferServiceAsyncStub = TransferServiceStub(
+            self._calls_to(self._services.transfer, "transfer")
+        )
+        return stub
+
+    @cached_property
+    def federation(self) -> FederationServiceAsyncStub:
+        """Of this very site: how datasets are brought from one of its stores to another."""
+        from librarian.api.federation.v1.federation_pb2_grpc import FederationServiceStub
+
+        stub: FederationServiceAsyncStub = FederationServiceStub(
             self._calls_to(self._services.transfer, "transfer")
         )
         return stub
