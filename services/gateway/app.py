@@ -10,18 +10,22 @@ from pathlib import Path
 from gateway.admintoken import ensure_admin_token
 from gateway.authentication import Authentication
 from gateway.backends import open_backends
+from gateway.derived import TOKEN_REPLAY, derived_key
+from gateway.doorkeeper import Doorkeeper
 from gateway.files import replace_file
 from gateway.front import credentials_of
 from gateway.methods import ADD_STORE, LIST_STORES, PROXIED_SERVICES
 from gateway.opencalls import OpenCalls
+from gateway.peerdesk import PeerDesk
+from gateway.peering import open_peering
 from gateway.proxy import Proxy
 from gateway.queries import channel_of
 from gateway.revocations import TicketRevocations
 from gateway.routing import Router
 from gateway.servicer import SiteServicer
 from gateway.stores import StoreDesk
-from gateway.tokendesk import TokenDesk, replay_key
-from gateway.watch import TokenWatch
+from gateway.tokendesk import TokenDesk
+from gateway.watch import CallWatch, ends_of_tokens
 from librarian.api.gateway.v1 import gateway_pb2
 from librarian.api.gateway.v1.gateway_pb2_grpc import add_SiteServiceServicer_to_server
 from librarian.errors import InvalidConfig, Unavailable
@@ -62,11 +66,24 @@ async def build(runtime: Runtime) -> AsyncIterator[Sequence[ServicerRegistration
         bell = await stack.enter_async_context(
             listening(settings.dsn, channel_of(settings.schema), application_name="librarian-gateway-ear")
         )
+        peering = await stack.enter_async_context(
+            open_peering(runtime, database, backends, bell, key=key, signer=signer)
+        )
         calls = OpenCalls()
         authentication = Authentication(database, runtime.clock)
-        watch = TokenWatch(database, runtime.clock, calls, authentication, runtime.logger)
+        watch = CallWatch(
+            calls,
+            ends_of_tokens(database, runtime.clock),
+            runtime.clock,
+            runtime.logger,
+            forget=authentication.forget,
+        )
         desk = TokenDesk(
-            database, runtime.clock, runtime.ids, key=replay_key(key), store_services=backends.stores
+            database,
+            runtime.clock,
+            runtime.ids,
+            key=derived_key(key, TOKEN_REPLAY),
+            store_services=backends.stores,
         )
         if settings.admin_token_file:
             await ensure_admin_token(Path(settings.admin_token_file), desk, authentication, runtime.logger)
@@ -75,20 +92,22 @@ async def build(runtime: Runtime) -> AsyncIterator[Sequence[ServicerRegistration
             Router(backends, stores.directory),
             signer,
             calls,
+            peering.calls,
             runtime.faults,
             checks={ADD_STORE: stores.check_new},
             answering={LIST_STORES: stores.list_stores},
         )
         servicer = SiteServicer(runtime.settings.site.name, runtime.clock, desk, watch, bell, backends)
-        door = runtime.open_door(
-            GATEWAY, settings.listen, authenticate=authentication, credentials=credentials
-        )
+        doorkeeper = Doorkeeper(authentication, peering.authentication)
+        door = runtime.open_door(GATEWAY, settings.listen, authenticate=doorkeeper, credentials=credentials)
         runtime.address = door.address
         door.add(
             ServicerRegistration(
                 (_SITE_SERVICE,), lambda server: add_SiteServiceServicer_to_server(servicer, server)
             )
         )
+        for registration in peering.registrations:
+            door.add(registration)
         door.add(
             ServicerRegistration(PROXIED_SERVICES, lambda server: server.add_generic_rpc_handlers((proxy,)))
         )
@@ -106,14 +125,16 @@ async def build(runtime: Runtime) -> AsyncIterator[Sequence[ServicerRegistration
                 logger=runtime.logger,
             )
             runtime.spawn(f"ticket-revocations-{name}", outbox.follow(bell))
-        runtime.spawn("sweep", _sweep(desk, runtime))
+        peering.spawn(runtime)
+        runtime.spawn("sweep", _sweep(desk, peering.desk, runtime))
         yield ()
 
 
-async def _sweep(desk: TokenDesk, runtime: Runtime) -> None:
+async def _sweep(tokens: TokenDesk, peers: PeerDesk, runtime: Runtime) -> None:
     while True:
         try:
-            await desk.sweep()
+            await tokens.sweep()
+            await peers.sweep()
         except Unavailable as error:
             runtime.logger.warning("sweep_put_off", message=error.message)
         await asyncio.sleep(_SWEEP_SECONDS)

@@ -30,7 +30,7 @@ class _Known:
 
 
 class Authentication:
-    """An authenticator for the gateway's door."""
+    """An authenticator for clients."""
 
     def __init__(self, database: Database, clock: Clock) -> None:
         self._database = database
@@ -39,7 +39,7 @@ class Authentication:
 
     async def __call__(self, metadata: CallMetadata, _method: str) -> Caller:
         """Raises TokenMissing, TokenInvalid, TokenRevoked, TokenExpired, Unavailable."""
-        digest = digest_of(_secret_in(metadata))
+        digest = digest_of(bearer_in(metadata))
         known = self._known.get(digest)
         if known is None or self._clock.monotonic() - known.read_at > FRESH_SECONDS:
             known = await self._read(digest)
@@ -74,7 +74,8 @@ class Authentication:
         return known
 
 
-def _secret_in(metadata: CallMetadata) -> str:
+def bearer_in(metadata: CallMetadata) -> str:
+    """Raises TokenMissing, TokenInvalid."""
     value = metadata.get("authorization", "")
     if not value:
         raise TokenMissing("the call carries no token")

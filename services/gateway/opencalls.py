@@ -1,4 +1,4 @@
-"""Calls being forwarded, by token, so that the end of a token ends them too."""
+"""Calls being forwarded, by token or peer, so that its end ends them too."""
 
 from __future__ import annotations
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from contextlib import AbstractContextManager
 from typing import Any, TypeAlias
 
 import grpc
@@ -15,7 +16,7 @@ from gateway.metadata import Pair, to_service
 from gateway.methods import PROXIED_METHODS, Method
 from gateway.opencalls import OpenCalls
 from gateway.routing import Router
-from svckit.auth import Caller, Signer, current_caller
+from svckit.auth import Caller, Role, Signer, current_caller
 from svckit.channels import call_metadata
 from svckit.faults import Faults
 
@@ -37,6 +38,7 @@ class Proxy(grpc.GenericRpcHandler):
         router: Router,
         signer: Signer,
         calls: OpenCalls,
+        peer_calls: OpenCalls,
         faults: Faults,
         *,
         checks: dict[str, Check],
@@ -46,11 +48,12 @@ class Proxy(grpc.GenericRpcHandler):
         self._router = router
         self._signer = signer
         self._calls = calls
+        self._peer_calls = peer_calls
         self._faults = faults
         self._checks = checks
         self._handlers = {method.path: self._forwarding(method) for method in PROXIED_METHODS.values()}
         for path, answer in answering.items():
-            self._handlers[path] = grpc.unary_unary_rpc_method_handler(self._watched(answer))
+            self._handlers[path] = grpc.unary_unary_rpc_method_handler(self._answering(answer))
 
     def service(self, handler_call_details: grpc.HandlerCallDetails) -> Handler | None:
         """Called by gRPC for each call, and by the guard once a method."""
@@ -70,7 +73,7 @@ class Proxy(grpc.GenericRpcHandler):
         async def serve(request: Any, context: Context) -> Any:
             caller = current_caller()
             incoming = context.invocation_metadata() or ()
-            with self._calls.watch(caller.token_id):
+            with self._watched(caller):
                 backend = await self._router.route(method, incoming)
                 if check is not None:
                     await check(request, backend)
@@ -83,12 +86,16 @@ class Proxy(grpc.GenericRpcHandler):
         handler: Handler = make(serve)
         return handler
 
-    def _watched(self, answer: Answering) -> Answering:
+    def _answering(self, answer: Answering) -> Answering:
         async def serve(request: bytes, context: Context) -> bytes:
-            with self._calls.watch(current_caller().token_id):
+            with self._watched(current_caller()):
                 return await answer(request, context)
 
         return serve
+
+    def _watched(self, caller: Caller) -> AbstractContextManager[None]:
+        calls = self._peer_calls if caller.role is Role.PEER else self._calls
+        return calls.watch(caller.token_id)
 
 
 _KINDS: dict[tuple[bool, bool], tuple[Any, Any]] = {

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from gateway.backends import Backend, Backends
 from gateway.directory import StoreDirectory
 from gateway.metadata import STORE_KEY, STORE_SERVICE_KEY, Pair, value_of
-from gateway.methods import ADD_STORE, CATALOG_SERVICE, TRANSFER_SERVICE, Method
+from gateway.methods import ADD_STORE, CATALOG_SERVICE, FEDERATION_SERVICE, TRANSFER_SERVICE, Method
 from librarian.errors import InvalidInput, NoStore, NotFound
 
 
@@ -17,7 +17,11 @@ class Router:
     def __init__(self, backends: Backends, directory: StoreDirectory) -> None:
         self._backends = backends
         self._directory = directory
-        self._by_service = {CATALOG_SERVICE: backends.catalog, TRANSFER_SERVICE: backends.transfer}
+        self._by_service = {
+            CATALOG_SERVICE: backends.catalog,
+            TRANSFER_SERVICE: backends.transfer,
+            FEDERATION_SERVICE: backends.transfer,
+        }
 
     async def route(self, method: Method, metadata: Iterable[Pair]) -> Backend:
         """Raises StoreNotFound, NotFound, NoStore, InvalidInput (it must be said which) or Unavailable."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from functools import cache
-from importlib.metadata import version
 from typing import Any
 
 import grpc.aio
@@ -11,8 +9,9 @@ import grpc.aio
 from gateway.backends import Backends
 from gateway.health import health_of
 from gateway.messages import token_to_proto
+from gateway.release import site_version
 from gateway.tokendesk import TokenDesk
-from gateway.watch import TokenWatch
+from gateway.watch import CallWatch
 from librarian.api.gateway.v1 import gateway_pb2 as pb
 from librarian.api.gateway.v1.gateway_pb2_grpc import SiteServiceServicer
 from librarian.errors import TokenRevoked
@@ -31,7 +30,7 @@ class SiteServicer(SiteServiceServicer):
     """`bell` wakes those who tell the store services of revocations."""
 
     def __init__(
-        self, site: str, clock: Clock, desk: TokenDesk, watch: TokenWatch, bell: Bell, backends: Backends
+        self, site: str, clock: Clock, desk: TokenDesk, watch: CallWatch, bell: Bell, backends: Backends
     ) -> None:
         self._site = site
         self._clock = clock
@@ -44,7 +43,7 @@ class SiteServicer(SiteServiceServicer):
         caller = current_caller()
         return pb.GetSiteResponse(
             site=self._site,
-            version=_version(),
+            version=site_version(),
             time=timestamp(self._clock.now()),
             services=[
                 pb.ServiceHealth(service="gateway", serving=True),
@@ -77,8 +76,3 @@ class SiteServicer(SiteServiceServicer):
         self._watch.end(token.token_id, TokenRevoked(f"the token of {token.subject} was revoked"))
         self._bell.ring()
         return response
-
-
-@cache
-def _version() -> str:
-    return version("librarian")

@@ -6,10 +6,6 @@ import secrets
 import uuid
 from collections.abc import Iterable
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.kdf.hkdf import HKDF
-
 from gateway import queries
 from gateway.messages import role_of, token_to_proto
 from gateway.tables import idempotency
@@ -38,13 +34,8 @@ from svckit.idempotency import once, sweep
 _SALT_BYTES = 32
 
 
-def replay_key(key: Ed25519PrivateKey) -> bytes:
-    """32 bytes that only the holder of the gateway's private key can make."""
-    return HKDF(SHA256(), 32, salt=None, info=b"librarian token replay").derive(key.private_bytes_raw())
-
-
 class TokenDesk:
-    """`store_services`: those that are told when a token ends."""
+    """`key`: with the salts it makes secrets again. `store_services`: told when a token ends."""
 
     def __init__(
         self, database: Database, clock: Clock, ids: Ids, *, key: bytes, store_services: Iterable[str]

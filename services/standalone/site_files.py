@@ -123,7 +123,11 @@ def _defaults(places: Places) -> Table:
     """What suits one machine unless site.toml says otherwise."""
     door = f"{LOOPBACK}:{places.data_port}"
     threads = min(os.cpu_count() or 1, 256)
-    return {"store": {"hash_threads": threads, "data_listen": door, "data_address": door}}
+    return {
+        "store": {"hash_threads": threads, "data_listen": door, "data_address": door},
+        # Other sites on this machine; a site.toml that says more lets the rest of the world in.
+        "gateway": {"public_address": places.address},
+    }
 
 
 def _worked_out(home: Home, name: str, places: Places) -> Table:

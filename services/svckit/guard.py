@@ -17,7 +17,7 @@ from grpc.aio import AbortError, InternalError
 from librarian.errors import Code, DeadlineExceeded, LibrarianError, RoleMayNot, TokenMissing
 from svckit.auth import Caller, Role, Verifier, known_subject, set_caller
 from svckit.clock import Ids
-from svckit.roles import METHOD_ROLES, is_open
+from svckit.roles import METHOD_ROLES, OPEN_METHODS, is_probe
 from svckit.status import code_of, cut, hidden, is_our_fault, trailers_of
 from svckit.telemetry import Logger, Metrics
 from svckit.tracing import Tracing, is_traceparent, set_traceparent
@@ -75,7 +75,7 @@ class Guard:
         self._tells_success = logger.is_enabled_for(10)
 
     def knows(self, method: str) -> bool:
-        return method in self._method_roles
+        return method in self._method_roles or method in OPEN_METHODS
 
     def refusing(self, method: str) -> Any:
         """A handler for a method nobody has a role for. Made anew each time, and counted under one name:
@@ -85,7 +85,7 @@ class Guard:
 
     def wrap(self, method: str, handler: Any) -> Any:
         """`handler` (a grpc.RpcMethodHandler of asyncio functions) as it may be served."""
-        if is_open(method):
+        if is_probe(method):
             return handler
         if not self.knows(method):
             return self.refusing(method)
@@ -108,23 +108,25 @@ class Guard:
         roles = self._method_roles.get(method, frozenset())
         succeeded = self._metrics.rpc_seconds.labels(*labels, "OK")
         tells_success = self._tells_success
+        needs_caller = method not in OPEN_METHODS
 
         async def serve(request: Any, context: Context) -> Any:
             started = perf_counter()
             try:
                 metadata: CallMetadata = dict(context.invocation_metadata() or ())
                 set_traceparent(_traceparent_in(metadata))
-                found = authenticate(metadata, method)
-                caller = found if found.__class__ is Caller else await found  # type: ignore[misc]
-                set_caller(caller)
-                _check_role(caller, method, roles)
+                if needs_caller:
+                    found = authenticate(metadata, method)
+                    caller = found if found.__class__ is Caller else await found  # type: ignore[misc]
+                    set_caller(caller)
+                    _check_role(caller, method, roles)
                 response = await behaviour(request, context)
             except BaseException as error:  # noqa: BLE001 - each kind ends the call in its own way
                 await self._fail(error, context, method, labels, started)
             seconds = perf_counter() - started
             succeeded.observe(seconds)
             if tells_success:
-                self._logger.debug("rpc_served", method=method, caller=caller.subject, seconds=seconds)
+                self._logger.debug("rpc_served", method=method, caller=known_subject(), seconds=seconds)
             return response
 
         return serve

@@ -35,7 +35,7 @@ class Holder:
 
     @property
     def keys(self) -> tuple[str, ...]:
-        """The private keys it is given. The site's own key signs origins."""
+        """The private keys it is given. The site's own key signs origins, receipts and talk with peers."""
         own = (self.service,) if self.service in ISSUERS else ()
         return (*own, SITE) if self.site_key else own
 
@@ -45,7 +45,7 @@ HOLDERS = (
     Holder("store", "store"),
     Holder("transfer", "transfer", site_key=True),
     Holder("worker", "transfer", site_key=True),
-    Holder("gateway", "gateway"),
+    Holder("gateway", "gateway", site_key=True),
 )
 
 

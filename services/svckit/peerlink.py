@@ -193,7 +193,7 @@ class PeerLink:
 
     async def metadata(self) -> Pairs:
         """Of one call within a session, which is opened where there is none."""
-        session = await self._live_session()
+        session = await self.live_session()
         now = self._signer.clock.monotonic()
         if self._minted is None or now >= self._minted[0]:
             token = mint_peer_token(
@@ -212,7 +212,7 @@ class PeerLink:
             isinstance(error, PeerKeyUnknown) and self._signer.former is not None
         )
 
-    async def _live_session(self) -> Session:
+    async def live_session(self) -> Session:
         """Those who need one at the same time share one Hello, and its failure."""
         session = self.session
         if session is not None and self._signer.clock.monotonic() < session.renew_at:

@@ -96,14 +96,15 @@ METHOD_ROLES: dict[str, frozenset[Role]] = {
 }
 
 # Answered to anyone who reaches the port: probes and tools carry no token.
-OPEN_SERVICES = (
-    "/grpc.health.v1.Health/",
-    "/grpc.reflection.v1alpha.ServerReflection/",
-    # Hello opens a session and Join proves itself by an invitation's secret: neither can carry a token.
-    _PAIRING + "Hello",
-    _PAIRING + "Join",
-)
+PROBES = ("/grpc.health.v1.Health/", "/grpc.reflection.v1alpha.ServerReflection/")
+# Hello opens a session and Join proves itself by an invitation's secret: neither can carry a token.
+OPEN_METHODS = frozenset({_PAIRING + "Hello", _PAIRING + "Join"})
+
+
+def is_probe(method: str) -> bool:
+    """Others' services, served as they are."""
+    return method.startswith(PROBES)
 
 
 def is_open(method: str) -> bool:
-    return method.startswith(OPEN_SERVICES)
+    return method in OPEN_METHODS or is_probe(method)

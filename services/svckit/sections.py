@@ -39,6 +39,8 @@ Count = Annotated[int, Field(ge=1)]
 Threads = Annotated[int, Field(ge=1, le=256)]
 Seconds = Annotated[float, Field(gt=0)]
 Pause = Annotated[float, Field(ge=0)]
+# As other sites dial it; the scheme says whether by TLS.
+PublicAddress = Annotated[str, Field(pattern=r"^(grpcs?://[^\s/]+:\d{1,5})?$")]
 Octal = Annotated[str, Field(pattern="^[0-7]{3,5}$")]
 
 
@@ -61,7 +63,8 @@ class DatabaseSettings:
 @dataclass(frozen=True, config=_STRICT)
 class AuthSettings:
     """`keys_dir`: `<issuer>.pub` of gateway, transfer and worker, and `<issuer>.key` where that one runs.
-    `site_key_file`: the site's own private key, by which origins are signed.
+    `site_key_file`: the site's own private key, by which origins and receipts are signed and sessions with
+    other sites opened; `<stem>.former.key` beside it is the one before, after a rotation.
     """
 
     keys_dir: str = ""
@@ -144,6 +147,8 @@ class WorkerSettings:
 class GatewaySettings:
     """`insecure`: allow plaintext on an address other than loopback. `address_file`: where the bound
     address is written. `admin_token_file`: where the first start leaves the admin's token.
+    `public_address`: how other sites reach this gateway (grpcs://host:port); "" where they cannot.
+    `check_in_seconds`: how often each of them is called, to learn how the link is.
     """
 
     listen: Address = "127.0.0.1:0"
@@ -155,6 +160,8 @@ class GatewaySettings:
     tls_cert: str = ""
     tls_key: str = ""
     insecure: bool = False
+    public_address: PublicAddress = ""
+    check_in_seconds: Seconds = 30.0
 
 
 @dataclass(frozen=True, config=_STRICT)

@@ -152,7 +152,7 @@ def settings_values(folder: Path, dsn: str, stores: Sequence[str]) -> dict[str, 
     return {
         "site": {"name": "chajnantor"},
         "database": {"dsn": dsn, "pool_size": 4},
-        "auth": {"keys_dir": str(folder / "keys")},
+        "auth": {"keys_dir": str(folder / "keys"), "site_key_file": str(folder / "keys" / "site.key")},
         "server": {"drain_seconds": 0, "grace_seconds": 0.2},
         "gateway": {
             "listen": "127.0.0.1:0",
@@ -172,7 +172,7 @@ async def short_folder() -> AsyncIterator[Path]:
     """A directory whose path leaves room for a socket's name."""
     folder = Path(tempfile.mkdtemp(prefix="gw"))
     try:
-        ensure_keys(folder / "keys", ("gateway", "transfer", "worker"))
+        ensure_keys(folder / "keys", ("gateway", "transfer", "worker", "site"))
         yield folder
     finally:
         shutil.rmtree(folder)

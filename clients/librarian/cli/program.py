@@ -17,6 +17,13 @@ from librarian.cli import (
     get,
     history,
     ls,
+    peer_invite,
+    peer_join,
+    peer_ls,
+    peer_pause,
+    peer_resume,
+    peer_rm,
+    peer_set,
     put,
     register,
     route_add,
@@ -68,6 +75,15 @@ def build() -> typer.Typer:
     store.command("drain")(store_drain.command)
     store.command("scan")(store_scan.command)
     app.add_typer(store, name="store")
+    peer = _group("Other sites.")
+    peer.command("invite")(peer_invite.command)
+    peer.command("join")(peer_join.command)
+    peer.command("ls")(peer_ls.command)
+    peer.command("set")(peer_set.command)
+    peer.command("pause")(peer_pause.command)
+    peer.command("resume")(peer_resume.command)
+    peer.command("rm")(peer_rm.command)
+    app.add_typer(peer, name="peer")
     route = _group("Where datasets go by themselves.")
     route.command("add")(route_add.command)
     route.command("ls")(route_ls.command)

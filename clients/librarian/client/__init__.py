@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from librarian.client.bytes import BytesClient
 from librarian.client.datasets import DatasetsClient
+from librarian.client.peers import PeersClient
 from librarian.client.routes import RoutesClient
 from librarian.client.site import SiteClient
 from librarian.client.stores import StoresClient
@@ -14,7 +15,14 @@ __all__ = ["Librarian"]
 
 
 class Librarian(
-    BytesClient, UpkeepClient, TransfersClient, RoutesClient, DatasetsClient, StoresClient, SiteClient
+    BytesClient,
+    UpkeepClient,
+    TransfersClient,
+    RoutesClient,
+    PeersClient,
+    DatasetsClient,
+    StoresClient,
+    SiteClient,
 ):
     """A site, as its people use it.
 

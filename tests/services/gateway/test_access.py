@@ -117,7 +117,8 @@ async def test_a_service_token_does_not_open_the_gateway(site: GatewaySite) -> N
     site.catalog.on[CATALOG + "GetDataset"] = answer
     await site.unary(CATALOG + "GetDataset")
     internal = str(site.catalog.seen[0].metadata["authorization"]).removeprefix("Bearer ")
-    assert (await refusal(site.unary(CATALOG + "GetDataset", secret=internal))).reason == "TOKEN_INVALID"
+    error = await refusal(site.unary(CATALOG + "GetDataset", secret=internal))
+    assert error.reason == "PEER_TOKEN_INVALID", "taken for another site's, which names its key"
 
 
 @pytest.mark.parametrize(

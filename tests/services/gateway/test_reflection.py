@@ -16,7 +16,10 @@ SERVICES = {
     "librarian.api.catalog.v1.CatalogService",
     "librarian.api.store.v1.StoreService",
     "librarian.api.transfer.v1.TransferService",
+    "librarian.api.federation.v1.FederationService",
+    "librarian.api.federation.v1.PairingService",
     "librarian.api.gateway.v1.SiteService",
+    "librarian.api.gateway.v1.PeerService",
 }
 
 

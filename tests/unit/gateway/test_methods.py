@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from gateway.methods import ADD_STORE, LIST_STORES, PROXIED_METHODS, PROXIED_SERVICES, methods_of
+from librarian.api.federation.v1 import federation_pb2
 from librarian.api.gateway.v1 import gateway_pb2
-from svckit.roles import METHOD_ROLES
+from svckit.roles import METHOD_ROLES, OPEN_METHODS
 
 
 def test_every_method_has_its_roles_and_every_role_its_method() -> None:
-    served = set(PROXIED_METHODS) | set(methods_of([gateway_pb2.DESCRIPTOR]))
-    assert served == set(METHOD_ROLES)
+    own = methods_of([gateway_pb2.DESCRIPTOR, federation_pb2.DESCRIPTOR])
+    assert set(PROXIED_METHODS) | set(own) == set(METHOD_ROLES) | OPEN_METHODS
 
 
 def test_kinds_are_those_of_the_protos() -> None:

@@ -15,7 +15,7 @@ from gateway.authentication import FRESH_SECONDS, Authentication
 from gateway.opencalls import OpenCalls
 from gateway.revocations import pause_after
 from gateway.tokens import Token, digest_of
-from gateway.watch import BLIND_SECONDS, TokenWatch, end_of
+from gateway.watch import BLIND_SECONDS, CallWatch, end_of, ends_of_tokens
 from librarian.errors import TokenInvalid, TokenRevoked, Unavailable
 from svckit.auth import Role
 from svckit.clock import ManualClock
@@ -61,12 +61,12 @@ class Lab:
         self.database = FakeDatabase(self.clock)
         self.calls = OpenCalls()
         self.authentication = Authentication(self.database, self.clock)  # type: ignore[arg-type] # a fake
-        self.watch = TokenWatch(
-            self.database,  # type: ignore[arg-type] # a fake
-            self.clock,
+        self.watch = CallWatch(
             self.calls,
-            self.authentication,
+            ends_of_tokens(self.database, self.clock),  # type: ignore[arg-type] # a fake
+            self.clock,
             structlog.get_logger(),
+            forget=self.authentication.forget,
         )
 
     async def open_call(self) -> asyncio.Task[None]:

@@ -33,7 +33,7 @@ def test_private_keys_are_only_where_something_is_signed(tmp_path: Path) -> None
         "store": PUBLIC | LOGIN,
         "transfer": PUBLIC | LOGIN | {"transfer.key", "site.key"},
         "worker": PUBLIC | LOGIN | {"worker.key", "site.key"},
-        "gateway": PUBLIC | LOGIN | {"gateway.key"},
+        "gateway": PUBLIC | LOGIN | {"gateway.key", "site.key"},
     }
 
 
