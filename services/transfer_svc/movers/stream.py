@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Sequence
 from contextlib import aclosing
 from typing import Final
 
@@ -58,7 +58,7 @@ _MAY_PASS: Final[tuple[type[LibrarianError], ...]] = (*PASSING, PeerSessionEnded
 # What is wrong with the line, not with one item.
 _OF_ALL: Final = (Unauthenticated, Denied, StoreDisabled, StoreIdentity, WrongSite)
 
-LinkOf = Callable[[str], Awaitable[PeerLink]]
+LinkOf = Callable[[str], PeerLink]
 
 
 class StreamMover(TaskMover):
@@ -103,7 +103,7 @@ class StreamMover(TaskMover):
 
     async def _door(self, batch: Batch, store: str) -> UploadDoor:
         if batch.peer:
-            return PeerDoor(await self._link_of(batch.peer))
+            return PeerDoor(self._link_of(batch.peer))
         return LocalDoor(await self._stores.service_of(store))
 
     async def _jobs(self, batch: Batch, board: Board) -> list[StreamJob]:

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-_HERE = Path(__file__).parent
-sys.path[:0] = [str(_HERE), str(_HERE.parents[1] / "services" / "store")]
+sys.path.insert(0, str(Path(__file__).parent))
+sys.path.insert(0, str(Path(__file__).parents[2] / "services" / "store"))
 
 from mover_lab import MoverLab, a_mover_lab
 

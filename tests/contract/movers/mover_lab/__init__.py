@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
+import threading
+import traceback
 import uuid
-from collections.abc import AsyncIterator, Callable, Iterable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import psutil
 from store_lab.served import Served, request_id, served
 
 from librarian.api.common.v1 import common_pb2
@@ -46,6 +51,12 @@ class MoverLab:
     async def offered(self, *names: str, extra_bytes: int = 0) -> list[Item]:
         """Items with a landing each, as the receiver would answer an offer."""
         return await self.landed([(tree, extra_bytes) for tree in (await self.hold(*names)).values()])
+
+    def tree(self, name: str) -> pb.AdoptedTree:
+        """As `hold` would tell of a file, which is not read."""
+        size = (self.here / name).stat().st_size
+        kind = common_pb2.DATASET_KIND_FILE
+        return pb.AdoptedTree(name=name, uid=str(uuid.uuid4()), kind=kind, size_bytes=size, member_count=1)
 
     async def landed(self, trees: Iterable[tuple[pb.AdoptedTree, int]]) -> list[Item]:
         found = [(str(uuid.uuid4()), tree, extra) for tree, extra in trees]
@@ -129,8 +140,43 @@ class MoverLab:
         return Path(item.landing.staging_path) / item.upload_id
 
 
+def mover_processes() -> list[int]:
+    """Of rsync, as its mover starts it."""
+    children = psutil.Process().children(recursive=True)
+    return [one.pid for one in children if "--partial" in _arguments(one)]
+
+
+def _arguments(process: psutil.Process) -> list[str]:
+    with suppress(psutil.Error):
+        return process.cmdline()
+    return []
+
+
+def mover_threads_at_work() -> int:
+    """Frames of the copying and reading code in any thread but this one."""
+    mine = threading.get_ident()
+    names = {"copying.py", "streamfiles.py", "posix.py"}
+    return sum(
+        Path(frame.f_code.co_filename).name in names
+        for ident, top in sys._current_frames().items()
+        if ident != mine
+        for frame, _ in traceback.walk_stack(top)
+    )
+
+
 def ended(found: dict[str, ItemProgress]) -> bool:
     return all(one.state is not ItemState.MOVING for one in found.values())
+
+
+@contextmanager
+def small_disk(place: Path, size_bytes: int) -> Iterator[None]:
+    """A file system of its own. For root."""
+    place.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size_bytes}", "tmpfs", place], check=True)
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", "--lazy", place], check=True)
 
 
 @asynccontextmanager

@@ -14,13 +14,16 @@ PATIENCE_SECONDS = 10.0
 
 @asynccontextmanager
 async def rsync_daemon(directory: Path, module: Path) -> AsyncIterator[str]:
-    """The address of the module, which is `module`."""
+    """The address of the module, which is `module`. Without chroot a daemon rewrites links to other words
+    for the same; only root can have chroot.
+    """
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     config = directory / "rsyncd.conf"
+    chroot = "no" if os.geteuid() else "yes"
     config.write_text(
-        f"address = 127.0.0.1\nport = {port}\nuse chroot = no\nmunge symlinks = no\n"
+        f"address = 127.0.0.1\nport = {port}\nuse chroot = {chroot}\nmunge symlinks = no\n"
         f"pid file = {directory}/rsyncd.pid\nlog file = {directory}/rsyncd.log\n"
         f"[stores]\npath = {module}\nread only = no\nuid = {os.getuid()}\ngid = {os.getgid()}\n"
     )

@@ -15,8 +15,11 @@ WAYS = ("posix", "stream", "stream-unseen", "rsync")
 
 @dataclass
 class Way:
-    """`mover`: its name. `fields`: of the stores, by name. `rsync_root`: of the store where things land."""
+    """`mover`: what routes call it. `rsync_root`: of the store where things land. `fields`: of the stores,
+    by name.
+    """
 
+    name: str
     mover: str
     rsync_root: str = ""
     fields: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -24,7 +27,7 @@ class Way:
     def fields_of(self, store: str) -> dict[str, Any]:
         return self.fields.get(store, {})
 
-    async def link_of(self, peer: str) -> NoReturn:
+    def link_of(self, peer: str) -> NoReturn:
         raise AssertionError(f"there is no peer {peer} here")
 
 
@@ -32,9 +35,9 @@ class Way:
 async def way_of(name: str, directory: Path) -> AsyncIterator[Way]:
     if name == "stream-unseen":
         # Where hosts of the mover's kind would see the store, there is nothing.
-        yield Way("stream", {"here": {"client_root": str(directory / "not mounted")}})
+        yield Way(name, "stream", fields={"here": {"client_root": str(directory / "not mounted")}})
     elif name == "rsync":
         async with rsync_daemon(directory, directory) as module:
-            yield Way("rsync", rsync_root=f"{module}/away")
+            yield Way(name, "rsync", rsync_root=f"{module}/away")
     else:
-        yield Way(name)
+        yield Way(name, name)
