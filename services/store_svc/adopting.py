@@ -1,33 +1,30 @@
 """AdoptTrees: datasets that already lie on the store are hashed where they are, and held from now on.
 
 Nothing of theirs is touched. What was adopted before and looks unchanged is not read again, so an
-interrupted adoption is simply asked for again.
+interrupted adoption is simply asked for again. What is a dataset already keeps its uid, and is held only
+where it agrees with all that is known of it.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from librarian.checksums import Checksum, check_algorithm
-from librarian.errors import (
-    ChecksumMismatch,
-    InvalidInput,
-    LibrarianError,
-    NameIsPrefix,
-    PathHeldByUpload,
-)
-from librarian.names import check_name, printable
-from store_svc import claims, sidecars
+from librarian.errors import InvalidInput, LibrarianError
+from librarian.names import check_name
+from store_svc import claims, layout, sidecars
+from store_svc.adoptable import Adopted, Books, ToAdopt, disagreement, read_books
+from store_svc.directories import below, lstat
 from store_svc.identity import OpenRoot
 from store_svc.kit import Kit, together
+from store_svc.places import uid_held
 from store_svc.queries import holdings as queries
 from store_svc.queries import stores as store_queries
-from store_svc.queries import uploads as upload_queries
 from store_svc.records import Holding, Store
 from store_svc.treereading import Tree, TreeReader
 
@@ -38,37 +35,31 @@ _TELL_SECONDS: Final = 1.0
 
 
 @dataclass(frozen=True, slots=True)
-class Adopted:
-    """`holding` or `error`. `already`: held before, and it looks unchanged."""
-
-    name: str
-    holding: Holding | None = None
-    already: bool = False
-    error: LibrarianError | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class AdoptProgress:
     trees: list[Adopted]
     hashed_bytes: int
 
 
-_New = tuple[Tree, Holding]
+@dataclass(frozen=True, slots=True)
+class _New:
+    wanted: ToAdopt
+    tree: Tree
+    holding: Holding
 
 
 async def adopt_trees(
-    kit: Kit, store_name: str, names: Sequence[str], algorithm: str, facts_json: str
+    kit: Kit, store_name: str, wanted: Sequence[ToAdopt], algorithm: str
 ) -> AsyncIterator[AdoptProgress]:
-    """A verdict for each name. Raises StoreNotFound, StoreDisabled, StoreIdentity, AlgorithmNotAllowed."""
+    """A verdict for each. Raises StoreNotFound, StoreDisabled, StoreIdentity, AlgorithmNotAllowed,
+    InvalidInput.
+    """
     check_algorithm(algorithm)
-    claims.check_facts(facts_json)
-    if len(names) > MAX_NAMES:
-        raise InvalidInput(f"{len(names)} names are given; {MAX_NAMES} are allowed in one call")
+    _check(wanted)
     store = await kit.store(store_name)
     async with kit.open_root(store) as root:
-        run = _Adoption(kit, store, root, algorithm, facts_json)
-        for start in range(0, len(names), _BATCH):
-            work = asyncio.create_task(run.adopt(names[start : start + _BATCH]))
+        run = _Adoption(kit, store, root, algorithm)
+        for start in range(0, len(wanted), _BATCH):
+            work = asyncio.create_task(run.adopt(wanted[start : start + _BATCH]))
             try:
                 while not work.done():
                     await asyncio.wait([work], timeout=_TELL_SECONDS)
@@ -81,109 +72,138 @@ async def adopt_trees(
                     await asyncio.wait([work])
 
 
+def _check(wanted: Sequence[ToAdopt]) -> None:
+    if len(wanted) > MAX_NAMES:
+        raise InvalidInput(f"{len(wanted)} names are given; {MAX_NAMES} are allowed in one call")
+    for facts_json in {one.facts_json for one in wanted}:
+        claims.check_facts(facts_json)
+    distinct = set(wanted)
+    uids = [one.uid for one in distinct if one.uid]
+    if len({one.name for one in distinct}) < len(distinct) or len(set(uids)) < len(uids):
+        raise InvalidInput("a name or a uid is given twice, with different things said of it", field="uids")
+
+
 class _Adoption:
-    def __init__(self, kit: Kit, store: Store, root: OpenRoot, algorithm: str, facts_json: str) -> None:
+    def __init__(self, kit: Kit, store: Store, root: OpenRoot, algorithm: str) -> None:
         self._kit = kit
         self._store = store
         self._root = root
         self._algorithm = algorithm
-        self._facts_json = facts_json
         self.reader = TreeReader(kit.threads, root)
 
-    async def adopt(self, names: Sequence[str]) -> list[Adopted]:
-        async with self._kit.database.transaction() as connection:
-            held = await queries.holdings_named(connection, self._store.name, names)
-            around = await queries.holders_of(connection, self._store.name, names)
-            unsettled = await upload_queries.unsettled_names(connection, self._store.name, names)
+    async def adopt(self, wanted: Sequence[ToAdopt]) -> list[Adopted]:
+        distinct = list(dict.fromkeys(wanted))
+        books = await self._books(distinct)
         limit = asyncio.Semaphore(2 * self._kit.threads.hash_threads)
 
-        async def one(name: str) -> Adopted | _New:
-            before = held.get(name)
-            others = around[name] - ({before.uid} if before is not None else set())
+        async def one(each: ToAdopt) -> Adopted | _New:
             async with limit:
                 try:
-                    _check_unsettled(name, unsettled)
-                    return await self._adopt_one(name, before, others)
+                    return await self._adopt_one(each, books)
                 except LibrarianError as error:
-                    return Adopted(name, error=error)
+                    return Adopted(each.name, error=error)
 
-        distinct = list(dict.fromkeys(names))
-        found = dict(zip(distinct, await together(*map(one, distinct)), strict=True))
-        new = [each for each in found.values() if not isinstance(each, Adopted)]
-        refused = await self._keep(new) if new else {}
-        verdicts = {
-            name: each if isinstance(each, Adopted) else refused.get(name, Adopted(name, each[1]))
-            for name, each in found.items()
-        }
-        return [verdicts[name] for name in names]
+        found = await together(*map(one, distinct))
+        new = [each for each in found if isinstance(each, _New)]
+        verdicts = await self._keep(new) if new else {}
+        verdicts |= {each.name: each for each in found if isinstance(each, Adopted)}
+        return [verdicts[each.name] for each in wanted]
 
-    async def _adopt_one(self, name: str, before: Holding | None, others: set[str]) -> Adopted | _New:
-        check_name(name)
-        if others:
-            raise NameIsPrefix(
-                f"{printable(name)!r} lies inside or around a dataset that is held already",
-                name=printable(name),
-                uid=min(others),
-            )
+    async def _books(self, wanted: Sequence[ToAdopt]) -> Books:
+        async with self._kit.database.transaction() as connection:
+            return await read_books(connection, self._store.name, wanted)
+
+    async def _adopt_one(self, wanted: ToAdopt, books: Books) -> Adopted | _New:
+        name = check_name(wanted.name)
+        if wanted.uid:
+            layout.check_uid(wanted.uid)
+        books.check(wanted)
         tree = await self._kit.threads.io(self.reader.look, name)
-        algorithm = self._algorithm if before is None else before.digest.algorithm
-        if before is not None and tree.looks == before.fingerprint:
-            return Adopted(name, before, already=True)
-        digest = await self.reader.read(tree, algorithm)
+        before = books.before(wanted)
         if before is not None:
-            return await self._again(tree, before, digest)
-        now = self._kit.clock.now()
+            return await self._again(wanted, tree, before)
+        told = await self._kit.threads.io(self._told, wanted) if wanted.uid else None
+        algorithm = self._algorithm if wanted.digest is None else wanted.digest.algorithm
+        digest = await self.reader.read(tree, algorithm)
+        refusal = disagreement(name, wanted.digest, digest) or disagreement(name, told, digest)
+        if refusal is not None:
+            return refusal
         members = claims.members_of(tree.entries)
-        size = sum(member.size_bytes for member in members)
-        inodes = len(members) + tree.directory_count
-        return tree, Holding(
-            self._kit.ids.new_uid(),
+        holding = Holding(
+            wanted.uid or self._kit.ids.new_uid(),
             self._store.name,
             name,
             tree.kind,
             digest,
-            size,
+            sum(member.size_bytes for member in members),
             len(members),
-            inodes,
+            len(members) + tree.directory_count,
             tree.looks,
-            now,
+            self._kit.clock.now(),
         )
+        return _New(wanted, tree, holding)
 
-    async def _again(self, tree: Tree, before: Holding, digest: Checksum) -> Adopted:
-        """It was read again because it looks otherwise, or another algorithm is asked for."""
-        if digest != before.digest:
-            raise ChecksumMismatch(
-                f"{printable(before.name)!r} is held as {before.digest}, and what lies there now is {digest}",
-                remedy="`librarian verify` tells what has changed; a dataset is never adopted anew",
-                uid=before.uid,
-            )
-        async with self._kit.database.transaction() as connection:
-            await queries.set_verified(connection, before.uid, tree.looks, self._kit.clock.now())
-        return Adopted(before.name, before, already=True)
+    async def _again(self, wanted: ToAdopt, tree: Tree, before: Holding) -> Adopted:
+        """Held before: read again only where it looks otherwise."""
+        refusal = disagreement(before.name, wanted.digest, before.digest)
+        if refusal is None and tree.looks != before.fingerprint:
+            digest = await self.reader.read(tree, before.digest.algorithm)
+            refusal = disagreement(before.name, before.digest, digest)
+            if refusal is None:
+                async with self._kit.database.transaction() as connection:
+                    await queries.set_verified(connection, before, tree.looks, self._kit.clock.now())
+        return refusal or Adopted(before.name, before, already=True)
+
+    def _told(self, wanted: ToAdopt) -> Checksum | None:
+        """What a sidecar that is there already tells of the dataset. Raises UidTaken where it tells of
+        another place, and that is not empty.
+        """
+        try:
+            told = sidecars.read_sidecar(self._root.own, wanted.uid)
+            name, digest = check_name(told["name"]), Checksum.parse(told["digest"])
+        except (LibrarianError, KeyError, TypeError, AttributeError):
+            # None, or one that is no use: then what lies there is all that is known.
+            return None
+        if name == wanted.name:
+            return digest
+        folders, last = layout.split_name(name)
+        try:
+            with below(self._root.root, folders) as parent:
+                is_there = lstat(last, at=parent) is not None
+        except (FileNotFoundError, NotADirectoryError):
+            is_there = False
+        if is_there:
+            raise uid_held(wanted.uid, self._store.name, name)
+        return digest
 
     async def _keep(self, new: Sequence[_New]) -> dict[str, Adopted]:
-        """Sidecars first and durable, then the books. Answers those refused after all: what lies there was
-        placed by an upload meanwhile, whose fate is open and may be to be taken away again.
+        """Sidecars first and durable, then the books. Some may be refused after all: of an upload that has
+        placed it meanwhile the fate is open, and it may be to be taken away again.
         """
-        await self._kit.threads.io(self._write_sidecars, new)
+        books = await self._books([one.wanted for one in new])
+        verdicts = {one.wanted.name: books.verdict(one.wanted, one.holding) for one in new}
+        good = [one for one in new if verdicts[one.wanted.name].holding is one.holding]
+        await self._kit.threads.io(self._write_sidecars, good)
         self._kit.faults.hit("adopt.sidecars_written")
         await self._kit.threads.io(self._kit.filesystem.sync, self._root.root)
-        names = [tree.name for tree, _ in new]
         async with (
             self._kit.place_locks[self._store.name],
             self._kit.database.transaction() as connection,
         ):
-            unsettled = await upload_queries.unsettled_names(connection, self._store.name, names)
-            holdings = [holding for _, holding in new if holding.name not in unsettled]
-            await self._insert(connection, holdings)
+            # As who begins an upload does: of an adoption and an upload of one uid, the second finds the
+            # first.
+            await store_queries.lock_stores(connection, [self._store.name])
+            books = await read_books(connection, self._store.name, [one.wanted for one in good])
+            verdicts |= {one.wanted.name: books.verdict(one.wanted, one.holding) for one in good}
+            refused = [one for one in good if verdicts[one.wanted.name].holding is not one.holding]
+            kept = [one.holding for one in good if verdicts[one.wanted.name].holding is one.holding]
+            await self._insert(connection, kept)
         self._kit.faults.hit("adopt.after_commit")
-        refused = [holding for _, holding in new if holding.name in unsettled]
-        for holding in refused:
-            await self._kit.threads.io(sidecars.remove_sidecar, self._root.own, holding.uid)
-        return {
-            holding.name: Adopted(holding.name, error=_held_by(holding.name, unsettled))
-            for holding in refused
-        }
+        for one in refused:
+            # That of a uid which was given may be another's by now.
+            if not one.wanted.uid:
+                await self._kit.threads.io(sidecars.remove_sidecar, self._root.own, one.holding.uid)
+        return verdicts
 
     async def _insert(self, connection: AsyncConnection, holdings: Sequence[Holding]) -> None:
         if not holdings:
@@ -198,7 +218,8 @@ class _Adoption:
         )
 
     def _write_sidecars(self, new: Sequence[_New]) -> None:
-        for tree, holding in new:
+        for one in new:
+            holding = one.holding
             sidecars.write_sidecar(
                 self._root.own,
                 uid=holding.uid,
@@ -206,22 +227,7 @@ class _Adoption:
                 kind=holding.kind,
                 store_uid=self._store.store_uid,
                 digest=holding.digest,
-                members=claims.members_of(tree.entries),
+                members=claims.members_of(one.tree.entries),
                 looks=holding.fingerprint,
-                facts_json=self._facts_json,
+                facts_json=one.wanted.facts_json,
             )
-
-
-def _check_unsettled(name: str, unsettled: Mapping[str, str]) -> None:
-    if name in unsettled:
-        raise _held_by(name, unsettled)
-
-
-def _held_by(name: str, unsettled: Mapping[str, str]) -> PathHeldByUpload:
-    shown = printable(name)
-    return PathHeldByUpload(
-        f"{shown!r} is being ingested by upload {unsettled[name]}",
-        remedy="register it again when that has ended, if it is not in the catalogue then",
-        path=shown,
-        upload_id=unsettled[name],
-    )

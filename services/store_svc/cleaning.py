@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from store_svc import removing, staging
 from store_svc.identity import OpenRoot
 from store_svc.kit import Kit
 from store_svc.outcomes import each
+from store_svc.queries import holdings as holding_queries
 from store_svc.queries import moves
 from store_svc.queries import uploads as queries
 from store_svc.records import Store, Upload
 
 
-async def clean(kit: Kit, root: OpenRoot, uploads: Sequence[Upload]) -> None:
-    """What cannot be removed now is tried again by recovery."""
+async def clean(kit: Kit, store: Store, root: OpenRoot, uploads: Sequence[Upload]) -> None:
+    """What cannot be removed now is tried again by recovery. Records of a dataset that is held otherwise
+    stay; until an upload is cleaned, nothing else writes records of its dataset.
+    """
     if not uploads:
         return
-    outcomes = await kit.threads.io(each, uploads, lambda upload: removing.remove_upload(root, upload))
+    kept: Collection[str] = ()
+    if known := [upload.dataset_uid for upload in uploads if upload.dataset_uid]:
+        async with kit.database.transaction() as connection:
+            kept = await holding_queries.get_holdings(connection, store.name, known)
+    outcomes = await kit.threads.io(
+        each, uploads, lambda upload: removing.remove_upload(root, upload, records=upload.uid not in kept)
+    )
     kit.faults.hit("clean.removed")
     done = []
     for upload, error in zip(uploads, outcomes, strict=True):

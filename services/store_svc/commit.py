@@ -164,13 +164,15 @@ class CommitRun:
     async def _commit(self, placed: Sequence[Upload]) -> None:
         async with self._kit.database.transaction() as connection:
             ids = [upload.upload_id for upload in placed]
+            known = [upload.dataset_uid for upload in placed if upload.dataset_uid]
+            gone = await holding_queries.delete_replaced(connection, self._store.name, known) if known else []
             rows = await moves.commit(connection, ids, self._kit.clock.now())
             await store_queries.count_held(
                 connection,
                 self._store.name,
-                datasets=len(rows),
-                size_bytes=sum(row.size_bytes for row in rows),
-                inodes=sum(row.inode_count for row in rows),
+                datasets=len(rows) - len(gone),
+                size_bytes=sum(row.size_bytes for row in rows) - sum(row.size_bytes for row in gone),
+                inodes=sum(row.inode_count for row in rows) - sum(row.inode_count for row in gone),
             )
             self._hit("commit.before_committed")
         self._hit("commit.after_committed")
@@ -180,10 +182,12 @@ class CommitRun:
             names = sorted({upload.name for upload in taken})
             holders = await holding_queries.holders_of(connection, self._store.name, names)
             uids = {uid for found in holders.values() for uid in found}
-            held = await holding_queries.get_holdings(connection, uids)
-        digests = {uid: holding.digest for uid, holding in held.items()}
+            held = await holding_queries.get_holdings(connection, self._store.name, uids)
         return {
-            upload.upload_id: path_error(upload, sorted(holders[upload.name]), digests) for upload in taken
+            upload.upload_id: path_error(
+                upload, [held[uid] for uid in sorted(holders[upload.name] & held.keys())]
+            )
+            for upload in taken
         }
 
     async def _fail(self, uploads: Sequence[Upload], errors: Mapping[str, Exception]) -> None:
@@ -204,7 +208,8 @@ class CommitRun:
             await moves.fail(connection, failed, self._kit.clock.now())
             self._hit("commit.before_failed")
         self._hit("commit.after_failed")
-        await clean(self._kit, self._root, [upload for upload in uploads if upload.upload_id in failed])
+        given_up = [upload for upload in uploads if upload.upload_id in failed]
+        await clean(self._kit, self._store, self._root, given_up)
 
     async def _sync(self) -> LibrarianError | None:
         try:

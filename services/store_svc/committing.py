@@ -101,7 +101,7 @@ class Committer:
             self._kit.faults.hit("confirm.before_commit")
             rest = [upload_id for upload_id in upload_ids if upload_id not in confirmed]
             known = await queries.get_uploads(connection, rest)
-            held = await holding_queries.known_uids(connection, rest)
+            held = await holding_queries.known_uploads(connection, rest)
         errors: dict[str, LibrarianError] = {}
         for upload_id in rest:
             upload = known.get(upload_id)
@@ -120,7 +120,7 @@ class Committer:
         errors: dict[str, LibrarianError] = {}
         async with self._kit.database.transaction() as connection:
             known = await queries.get_uploads(connection, upload_ids)
-            held = await holding_queries.known_uids(connection, upload_ids)
+            held = await holding_queries.known_uploads(connection, upload_ids)
         errors |= {
             upload_id: UploadConfirmed(f"upload {upload_id} is in the catalogue", upload_id=upload_id)
             for upload_id in held
@@ -217,7 +217,8 @@ class Committer:
         async with self._kit.place_locks[store.name]:
             async with self._kit.database.transaction() as connection:
                 moved = await moves.give_up(connection, upload_ids, event, state, self._kit.clock.now())
-                gone = await holding_queries.delete_holdings(connection, [one.upload_id for one in moved])
+                ids = [one.upload_id for one in moved]
+                gone = await holding_queries.delete_brought(connection, store.name, ids)
                 await store_queries.count_held(
                     connection,
                     store.name,
@@ -230,7 +231,7 @@ class Committer:
             for upload_id in upload_ids:
                 self._troubles.pop(upload_id, None)
             async with self._kit.open_root(store) as root:
-                await clean(self._kit, root, moved)
+                await clean(self._kit, store, root, moved)
                 await tidy_areas(self._kit, store, root, {upload.area for upload in moved})
 
     async def _statuses(
@@ -239,7 +240,7 @@ class Committer:
         async with self._kit.database.transaction() as connection:
             known = await queries.get_uploads(connection, claims)
             rest = [upload_id for upload_id in claims if upload_id not in known]
-            held = await holding_queries.get_holdings(connection, rest)
+            held = await holding_queries.get_brought(connection, rest)
         return [
             self._status(upload_id, known.get(upload_id), held.get(upload_id), refused.get(upload_id))
             for upload_id in claims

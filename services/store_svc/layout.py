@@ -33,6 +33,12 @@ STAGING_PARENT_MODE: Final = 0o711
 
 # Of entries of SEALED, each made by a function below.
 _SUFFIXES: Final = ("", "~", ".in", ".part", ".out", ".placing")
+_HOST: Final = r"(?:[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?|\[[0-9a-f:.]+\])"
+_USER: Final = r"(?:[a-z0-9_][a-z0-9_.-]*@)?"
+_PATH: Final = r"(?:/[\w.+@%=,:~-]*)"
+_RSYNC_ROOT = re.compile(
+    rf"{_USER}{_HOST}:{_PATH}+|rsync://{_USER}{_HOST}(?::[0-9]{{1,5}})?/[\w.+-]+{_PATH}*", re.IGNORECASE
+)
 _UID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 
 
@@ -104,8 +110,15 @@ def split_name(name: str) -> tuple[tuple[str, ...], str]:
     return tuple(folders), last
 
 
+def is_rsync_root(text: str) -> bool:
+    """host:/path, user@host:/path, or rsync://host[:port]/module[/path]; nothing that a shell or rsync
+    itself takes for more than an address.
+    """
+    return _RSYNC_ROOT.fullmatch(text) is not None and ".." not in text.split("/")
+
+
 def staging_path(client_root: str, area: str) -> str:
-    """As client hosts see it."""
+    """As client hosts see it, or rsync."""
     return f"{client_root.rstrip('/')}/{OWN}/{STAGING}/{area}"
 
 

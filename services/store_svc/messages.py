@@ -6,10 +6,11 @@ from collections.abc import Mapping, Sequence
 
 from librarian.api.common.v1 import common_pb2 as common
 from librarian.api.store.v1 import store_pb2 as pb
+from librarian.checksums import Checksum
 from librarian.errors import InvalidInput, LibrarianError
 from librarian.manifests import DatasetKind, MemberKind
 from librarian.messages import checksum_from_proto, checksum_to_proto, item_error, timestamp
-from store_svc.adopting import Adopted
+from store_svc.adoptable import Adopted, ToAdopt
 from store_svc.chunks import Chunk
 from store_svc.committing import Status
 from store_svc.finding import Found
@@ -37,6 +38,7 @@ def spec_from_proto(message: pb.UploadSpec) -> UploadSpec:
         message.size_bytes,
         message.inode_count,
         message.algorithm,
+        message.dataset_uid,
     )
 
 
@@ -66,6 +68,7 @@ def begun_to_proto(begun: Begun, proof_name: str, data_address: str) -> pb.Begin
             data_address=data_address,
             ticket=grant.ticket,
             ticket_expire_time=timestamp(grant.ticket_expires),
+            rsync_address=grant.rsync_address,
         ),
         errors=upload_errors(begun.errors),
     )
@@ -150,6 +153,27 @@ def _sendable(path: str) -> str:
     return path.encode(errors="surrogateescape").decode(errors="backslashreplace")
 
 
+def to_adopt_from_proto(request: pb.AdoptTreesRequest) -> list[ToAdopt]:
+    """Raises InvalidInput, AlgorithmNotAllowed."""
+    count = len(request.names)
+    for field in ("uids", "each_facts_json", "digests"):
+        if len(getattr(request, field)) not in {0, count}:
+            raise InvalidInput(f"{field} has not one item for each name, nor none", field=field)
+    return [
+        ToAdopt(
+            name,
+            request.uids[index] if request.uids else "",
+            _digest(request.digests[index]) if request.digests else None,
+            (request.each_facts_json[index] if request.each_facts_json else request.facts_json) or "{}",
+        )
+        for index, name in enumerate(request.names)
+    ]
+
+
+def _digest(message: common.Checksum) -> Checksum | None:
+    return checksum_from_proto(message) if message.algorithm else None
+
+
 def adopted_to_proto(adopted: Adopted) -> pb.AdoptedTree:
     message = pb.AdoptedTree(name=_sendable(adopted.name), already=adopted.already)
     if adopted.error is not None:
@@ -162,6 +186,8 @@ def adopted_to_proto(adopted: Adopted) -> pb.AdoptedTree:
         message.size_bytes = holding.size_bytes
         message.member_count = holding.member_count
         message.mtime_ns = holding.fingerprint.mtime_ns
+    elif adopted.found is not None:
+        message.digest.CopyFrom(checksum_to_proto(adopted.found))
     return message
 
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TypeVar
 
-from librarian.checksums import Checksum
 from librarian.errors import (
     DataLoss,
     InternalError,
@@ -18,7 +17,7 @@ from librarian.fileerrors import is_full, no_room
 from librarian.messages import item_error
 from librarian.names import printable
 from store_svc.kit import Kit
-from store_svc.records import Store, StoredError, Upload
+from store_svc.records import Holding, Store, StoredError, Upload
 
 Item = TypeVar("Item")
 Done = TypeVar("Done")
@@ -74,17 +73,31 @@ def not_durable(error: OSError, store: Store) -> LibrarianError:
     )
 
 
-def path_error(upload: Upload, holders: Sequence[str], digests: Mapping[str, Checksum]) -> LibrarianError:
+def path_error(upload: Upload, holders: Sequence[Holding]) -> LibrarianError:
     """For an upload whose place is taken, by one of `holders` or by something nobody knows."""
-    shown = printable(upload.name)
-    others = [uid for uid in holders if uid != upload.upload_id]
+    others = [holder for holder in holders if holder.brought_by != upload.upload_id]
     if not others:
-        return PathTaken(f"something uncatalogued lies at {shown!r} on store {upload.store}", path=shown)
+        return path_taken(upload.name, upload.store)
     # One with the same bytes is the one whose fate matters most to this upload.
-    chosen = next((uid for uid in others if digests.get(uid) == upload.digest), others[0])
+    chosen = next((holder for holder in others if holder.digest == upload.digest), others[0])
+    shown = printable(upload.name)
     return PathHeldByUpload(
-        f"{shown!r} on store {upload.store} is held by {chosen}",
+        f"{shown!r} on store {upload.store} is held by {chosen.uid}",
         remedy="its fate in the catalogue decides; it is tried again",
-        upload_id=chosen,
+        upload_id=chosen.brought_by,
+        uid=chosen.uid,
         path=shown,
+    )
+
+
+def path_taken(name: str, store: str, holder: Holding | None = None) -> PathTaken:
+    """For one that finds something at its place that no upload under way has put there."""
+    shown = printable(name)
+    if holder is None:
+        return PathTaken(f"something uncatalogued lies at {shown!r} on store {store}", path=shown)
+    return PathTaken(
+        f"{shown!r} on store {store} is held as dataset {holder.uid}",
+        remedy="`librarian show` tells what the catalogue has under that name",
+        path=shown,
+        uid=holder.uid,
     )

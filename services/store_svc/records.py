@@ -61,6 +61,7 @@ class Store:
     read_only: bool
     client_root: str
     capabilities: Capabilities
+    rsync_root: str = ""
     held_count: int = 0
     held_bytes: int = 0
     held_inodes: int = 0
@@ -85,7 +86,7 @@ class Store:
 
 @dataclass(frozen=True, slots=True)
 class UploadSpec:
-    """What is asked for at Begin."""
+    """What is asked for at Begin. `dataset_uid` empty: the upload's own id."""
 
     upload_id: str
     name: str
@@ -93,6 +94,12 @@ class UploadSpec:
     size_bytes: int
     inode_count: int
     algorithm: str
+    dataset_uid: str = ""
+
+    @property
+    def uid(self) -> str:
+        """What the dataset will be known by."""
+        return self.dataset_uid or self.upload_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +114,9 @@ class Claims:
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """One row of uploads. `digest`, `size_bytes`, `member_count`, `inode`, `mtime_ns` from VERIFIED on."""
+    """One row of uploads. `digest`, `size_bytes`, `member_count`, `inode`, `mtime_ns` from VERIFIED on.
+    `dataset_uid` empty: the upload's own id.
+    """
 
     upload_id: str
     store: str
@@ -127,6 +136,12 @@ class Upload:
     inode: int = 0
     mtime_ns: int = 0
     error: StoredError | None = None
+    dataset_uid: str = ""
+
+    @property
+    def uid(self) -> str:
+        """What the dataset is, or will be, known by."""
+        return self.dataset_uid or self.upload_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +180,7 @@ class Verified:
 
 @dataclass(frozen=True, slots=True)
 class Holding:
-    """A dataset this store holds."""
+    """A dataset this store holds. `upload_id` empty: named as the dataset, or it was adopted."""
 
     uid: str
     store: str
@@ -177,3 +192,9 @@ class Holding:
     inode_count: int
     fingerprint: Fingerprint
     verify_time: datetime
+    upload_id: str = ""
+
+    @property
+    def brought_by(self) -> str:
+        """The upload whose fate it shares until that is confirmed."""
+        return self.upload_id or self.uid

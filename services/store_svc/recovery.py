@@ -68,7 +68,7 @@ class Recovery:
     async def _clean(self, store: Store, root: OpenRoot) -> None:
         async with self._kit.database.transaction() as connection:
             left = await queries.uncleaned(connection, store.name, _CLEANED_AT_ONCE)
-        await clean(self._kit, root, left)
+        await clean(self._kit, store, root, left)
         areas = await self._kit.threads.io(staging.list_areas, root)
         await tidy_areas(self._kit, store, root, areas)
 

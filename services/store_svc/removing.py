@@ -14,9 +14,9 @@ from store_svc.records import Upload
 from store_svc.sidecars import remove_sidecar
 
 
-def remove_upload(root: OpenRoot, upload: Upload) -> None:
-    """Staged, sealed and placed bytes, sidecar and manifest, and folders left empty. OSError where
-    something cannot be removed: whatever can be is gone by then, and a later call does the rest.
+def remove_upload(root: OpenRoot, upload: Upload, *, records: bool) -> None:
+    """Staged, sealed and placed bytes, folders left empty, and with `records` sidecar and manifest. OSError
+    where something cannot be removed: whatever can be is gone by then, and a later call does the rest.
     """
     uid = upload.upload_id
     _take_back(root, upload)
@@ -27,7 +27,8 @@ def remove_upload(root: OpenRoot, upload: Upload) -> None:
         remove(uid, at=area)
     for entry in layout.sealed_entries(uid):
         remove(entry, at=root.sealed)
-    remove_sidecar(root.own, uid)
+    if records:
+        remove_sidecar(root.own, upload.uid)
 
 
 def _take_back(root: OpenRoot, upload: Upload) -> None:

@@ -90,7 +90,7 @@ class Pair:
 async def verify_replica(kit: Kit, store_name: str, uid: str) -> AsyncIterator[VerifyProgress]:
     """Raises ReplicaNotFound, StoreDisabled, StoreIdentity."""
     store = await kit.store(store_name)
-    holding = await held(kit, uid)
+    holding = await held(kit, store_name, uid)
     async with kit.open_root(store) as root:
         run = _Verification(kit, store, root, holding)
         work = asyncio.create_task(run.run())
@@ -106,7 +106,7 @@ async def verify_replica(kit: Kit, store_name: str, uid: str) -> AsyncIterator[V
     if report.verdict is Verdict.AVAILABLE:
         assert run.looks is not None
         async with kit.database.transaction() as connection:
-            await queries.set_verified(connection, uid, run.looks, kit.clock.now())
+            await queries.set_verified(connection, holding, run.looks, kit.clock.now())
     report.time = kit.clock.now()
     yield VerifyProgress(report.read_bytes, holding.size_bytes, report)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -21,6 +21,7 @@ from librarian.names import check_name, printable
 from store_svc import layout, staging
 from store_svc.kit import Kit, together
 from store_svc.lifecycle import UploadState
+from store_svc.places import refused_places, taken_places
 from store_svc.queries import stores as store_queries
 from store_svc.queries import uploads as queries
 from store_svc.records import Store, Upload, UploadSpec
@@ -32,10 +33,13 @@ MAX_UPLOADS = 500
 
 @dataclass(frozen=True, slots=True)
 class Grant:
+    """`rsync_address` empty: not offered."""
+
     staging_path: str
     proof: bytes
     ticket: str
     ticket_expires: datetime
+    rsync_address: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,20 +64,22 @@ async def begin_uploads(
             errors[spec.upload_id] = error
     area = kit.tickets.area_of(subject)
     good = [spec for spec in specs if spec.upload_id not in errors]
-    refused = await _reserve(kit, store, area, subject, good)
+    taken = await taken_places(kit, store, good)
+    refused = await _reserve(kit, store, area, subject, good, taken)
     if any(isinstance(error, StoreFull) for error in refused.values()):
         # What was written since it was promised counts twice until somebody looks.
         await _look_what_is_written(kit, store)
         again = [spec for spec in good if isinstance(refused.get(spec.upload_id), StoreFull)]
         refused = {
             upload_id: error for upload_id, error in refused.items() if not isinstance(error, StoreFull)
-        } | await _reserve(kit, store, area, subject, again)
+        } | await _reserve(kit, store, area, subject, again, {})
     return Begun(store, await _grant(kit, store, area, token_id, subject), errors | refused)
 
 
 def check_spec(spec: UploadSpec, store: Store) -> None:
     """Raises InvalidInput, InvalidName, InvalidSize, AlgorithmNotAllowed, UploadTooLarge."""
     layout.check_uid(spec.upload_id)
+    layout.check_uid(spec.uid)
     check_name(spec.name)
     check_algorithm(spec.algorithm)
     if spec.size_bytes < 0 or spec.inode_count < 0:
@@ -123,10 +129,15 @@ def _device(kit: Kit, store: Store) -> int:
 
 
 async def _reserve(
-    kit: Kit, store: Store, area: str, subject: str, specs: Sequence[UploadSpec]
+    kit: Kit,
+    store: Store,
+    area: str,
+    subject: str,
+    specs: Sequence[UploadSpec],
+    taken: Mapping[str, LibrarianError],
 ) -> dict[str, LibrarianError]:
     """One transaction that holds the rows of all stores on this file system: what is measured and what
-    is promised belong to the same moment.
+    is promised belong to the same moment. `taken`, by name: why new uploads are refused.
     """
     root = kit.roots.of(store)
     names = [each.name for each in await neighbours_of(kit, store, await kit.threads.io(root.device))]
@@ -135,7 +146,9 @@ async def _reserve(
         locked = await store_queries.lock_stores(connection, names)
         current = next(each for each in locked if each.name == store.name)
         known = await queries.get_uploads(connection, [spec.upload_id for spec in specs])
-        new = [spec for spec in specs if spec.upload_id not in known]
+        unknown = [spec for spec in specs if spec.upload_id not in known]
+        errors = await refused_places(connection, store.name, unknown, taken)
+        new = [spec for spec in unknown if spec.upload_id not in errors]
         promised = await store_queries.promised(connection, names)
         available = _room(current, await kit.threads.io(root.disk), promised)
         answers = grants(available, [wanted(spec.size_bytes, spec.inode_count) for spec in new])
@@ -144,7 +157,7 @@ async def _reserve(
             await queries.insert_uploads(connection, store.name, area, subject, granted, kit.clock.now())
     kit.faults.hit("begin.after_reserve")
     opened = {spec.upload_id for spec in granted}
-    errors: dict[str, LibrarianError] = {
+    errors |= {
         spec.upload_id: _refusal(spec, current, available) for spec in new if spec.upload_id not in opened
     }
     for spec in specs:
@@ -155,8 +168,8 @@ async def _reserve(
 
 
 def _is_same(upload: Upload, spec: UploadSpec, store: Store, area: str) -> bool:
-    asked = (spec.name, spec.kind, store.name, area)
-    has = (upload.name, upload.kind, upload.store, upload.area)
+    asked = (spec.uid, spec.name, spec.kind, store.name, area)
+    has = (upload.uid, upload.name, upload.kind, upload.store, upload.area)
     return asked == has and upload.state is UploadState.OPEN
 
 
@@ -189,7 +202,8 @@ async def _grant(kit: Kit, store: Store, area: str, token_id: str, subject: str)
     async with kit.area_locks[store.name], kit.open_root(store) as root:
         await kit.threads.io(staging.prepare_area, kit.filesystem, root, store, area, proof)
     ticket, expires = kit.tickets.issue(Ticket(Purpose.WRITE, area, token_id, subject), kit.clock.now())
-    return Grant(layout.staging_path(store.seen_root, area), proof, ticket, expires)
+    by_rsync = layout.staging_path(store.rsync_root, area) if store.rsync_root else ""
+    return Grant(layout.staging_path(store.seen_root, area), proof, ticket, expires, by_rsync)
 
 
 async def _look_what_is_written(kit: Kit, store: Store) -> None:

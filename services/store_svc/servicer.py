@@ -21,6 +21,7 @@ from store_svc import messages as to
 from store_svc.adopting import adopt_trees
 from store_svc.finding import find_trees
 from store_svc.house import House
+from store_svc.rangereading import Range
 from store_svc.records import Claims, UploadSpec
 from store_svc.replicas import verify_replica
 from store_svc.reserving import MAX_UPLOADS, begin_uploads
@@ -154,7 +155,7 @@ class StoreServicer(StoreServiceServicer):
         ticket = self._ticket(context, Purpose.READ)
         if ticket.about != request.uid:
             raise TicketInvalid("the ticket is for another dataset")
-        ranges = [reading.Range(one.path, one.offset, one.length) for one in request.ranges]
+        ranges = [Range(one.path, one.offset, one.length) for one in request.ranges]
         with self._house.cuts.watched(ticket):
             async for piece in reading.read_dataset(self._kit, ticket, request.uid, ranges):
                 yield piece
@@ -168,8 +169,8 @@ class StoreServicer(StoreServiceServicer):
     async def AdoptTrees(
         self, request: pb.AdoptTreesRequest, context: _Call
     ) -> AsyncIterator[pb.AdoptTreesResponse]:
-        names, algorithm = list(request.names), request.algorithm
-        async for progress in adopt_trees(self._kit, request.store, names, algorithm, request.facts_json):
+        wanted = to.to_adopt_from_proto(request)
+        async for progress in adopt_trees(self._kit, request.store, wanted, request.algorithm):
             yield pb.AdoptTreesResponse(
                 trees=map(to.adopted_to_proto, progress.trees), hashed_bytes=progress.hashed_bytes
             )

@@ -24,6 +24,8 @@ from store_svc.records import Fingerprint
 _FORMAT: Final = "librarian-sidecar-v1"
 _BUFFER_BYTES: Final = 1 << 20
 _MODE: Final = 0o644
+# A manifest this short is looked through from its start.
+_SCANNED_BYTES: Final = 16 << 10
 
 
 def write_sidecar(
@@ -75,19 +77,48 @@ def read_manifest(own: int, uid: str, *, after: str = "") -> Iterator[Member]:
     """Members in path order, those after `after` only. Raises ReplicaCorrupt."""
     with _reading(own, layout.manifest(uid)) as lines:
         for line in lines:
-            try:
-                member = _member(json.loads(line))
-            except (ValueError, KeyError, TypeError, LibrarianError) as error:
-                raise _unusable(layout.manifest(uid)) from error
+            member = _parsed(line, uid)
             if member.path > after:
                 yield member
 
 
-def _reading(own: int, place: tuple[str, str, str]) -> BinaryIO:
+def find_member(own: int, uid: str, path: str) -> Member | None:
+    """The one of this path, by bisection of the manifest. Raises ReplicaCorrupt."""
+    with _reading(own, layout.manifest(uid), _SCANNED_BYTES) as lines:
+        # Lines that start before `low` have paths before it; those from `high` on have paths after it.
+        low, high = 0, os.fstat(lines.fileno()).st_size
+        while high - low > _SCANNED_BYTES:
+            middle = (low + high) // 2
+            lines.seek(middle)
+            lines.readline()
+            start = lines.tell()
+            if start >= high:
+                break
+            line = lines.readline()
+            member = _parsed(line, uid)
+            if member.path == path:
+                return member
+            low, high = (start + len(line), high) if member.path < path else (low, start)
+        lines.seek(low)
+        wanted = _line_start(path)
+        while lines.tell() < high and (line := lines.readline()):
+            if line.startswith(wanted):
+                return _parsed(line, uid)
+    return None
+
+
+def _parsed(line: bytes, uid: str) -> Member:
+    try:
+        return _member(json.loads(line))
+    except (ValueError, KeyError, TypeError, LibrarianError) as error:
+        raise _unusable(layout.manifest(uid)) from error
+
+
+def _reading(own: int, place: tuple[str, str, str], buffer_bytes: int = _BUFFER_BYTES) -> BinaryIO:
     folder, part, file = place
     try:
         with below(own, (folder, part)) as fd:
-            return os.fdopen(os.open(file, READ, dir_fd=fd), "rb", buffering=_BUFFER_BYTES)
+            return os.fdopen(os.open(file, READ, dir_fd=fd), "rb", buffering=buffer_bytes)
     except FileNotFoundError as error:
         raise _unusable(place) from error
 
@@ -136,11 +167,20 @@ def _create(file: str, at: int) -> int:
 def _lines(members: list[Member]) -> Iterator[bytes]:
     pending = bytearray()
     for member in members:
-        pending += json.dumps(_record(member), ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
+        pending += _dumped(_record(member)) + b"\n"
         if len(pending) >= _BUFFER_BYTES:
             yield bytes(pending)
             pending.clear()
     yield bytes(pending)
+
+
+def _dumped(record: dict[str, object]) -> bytes:
+    return json.dumps(record, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def _line_start(path: str) -> bytes:
+    """What the line of just this path starts with."""
+    return _dumped({"path": path})[:-1] + b","
 
 
 def _record(member: Member) -> dict[str, object]:

@@ -33,6 +33,7 @@ def store_from_proto(message: pb.Store, settings: StoreSettings) -> Store:
         read_only=message.read_only,
         client_root=message.client_root,
         capabilities=Capabilities(),
+        rsync_root=message.rsync_root,
     )
 
 
@@ -75,6 +76,7 @@ def store_to_proto(usage: Usage) -> pb.Store:
         capabilities=_capabilities_to_proto(store.capabilities),
         store_uid=store.store_uid,
         trouble=usage.trouble,
+        rsync_root=store.rsync_root,
     )
     message.usage.held_count = store.held_count
     message.usage.held_bytes = store.held_bytes

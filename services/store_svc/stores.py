@@ -49,6 +49,7 @@ SETTABLE: Final = frozenset(
         "owner",
         "read_only",
         "client_root",
+        "rsync_root",
     }
 )
 _OWNER_MAY: Final = 0o700
@@ -163,6 +164,8 @@ def check_options(store: Store) -> None:
         wrong = "the service itself must be allowed to read files"
     elif store.client_root and not store.client_root.startswith("/"):
         wrong = f"the client root {printable(store.client_root)!r} is not an absolute path"
+    elif store.rsync_root and not layout.is_rsync_root(store.rsync_root):
+        wrong = f"the rsync root {printable(store.rsync_root)!r} is no host:/path or rsync://host/module/path"
     if wrong:
         raise InvalidStore(f"store {store.name}: {wrong}", store=store.name)
 

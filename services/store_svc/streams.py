@@ -199,7 +199,7 @@ async def get_upload(kit: Kit, upload_id: str, area: str, after: str, size: int)
         upload = await upload_of_ticket(kit, upload_id, area)
     except UploadNotFound:
         async with kit.database.transaction() as connection:
-            if not await holding_queries.known_uids(connection, [upload_id]):
+            if not await holding_queries.known_uploads(connection, [upload_id]):
                 raise
         return UploadPage(UploadState.CONFIRMED, [], more=False)
     if upload.state is not UploadState.OPEN:

@@ -16,6 +16,7 @@ from sqlalchemy import (
     SmallInteger,
     Table,
     Text,
+    text,
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
@@ -53,6 +54,7 @@ stores = Table(
     Column("read_only", Boolean, nullable=False),
     Column("client_root", Text, nullable=False),
     Column("capabilities", JSONB, nullable=False),
+    Column("rsync_root", Text, nullable=False, server_default=""),
     # Sums over holdings, kept in the transactions that change them: counting 10^6 rows takes too long.
     Column("held_count", BigInteger, nullable=False, server_default="0"),
     Column("held_bytes", BigInteger, nullable=False, server_default="0"),
@@ -64,6 +66,8 @@ uploads = Table(
     "uploads",
     metadata,
     Column("upload_id", _text(), primary_key=True),
+    # The dataset's uid to be, where that is another than the upload's; else null.
+    Column("dataset_uid", _text()),
     _store_column(),
     Column("area", _text(), nullable=False),
     Column("name", _text(), nullable=False),
@@ -95,13 +99,16 @@ uploads = Table(
     Index("uploads_by_state", "store", "state"),
     Index("uploads_by_name", "store", "name"),
     Index("uploads_by_area", "area"),
+    Index("uploads_by_dataset", "dataset_uid", postgresql_where=text("dataset_uid IS NOT NULL")),
 )
 
 holdings = Table(
     "holdings",
     metadata,
     Column("uid", _text(), primary_key=True),
-    _store_column(),
+    Column("store", _text(), ForeignKey("stores.name"), primary_key=True),
+    # The upload that brought it, where that was named otherwise than the dataset; else null.
+    Column("upload_id", _text()),
     Column("name", _text(), nullable=False),
     Column("kind", SmallInteger, nullable=False),
     Column("algorithm", Text, nullable=False),
@@ -115,6 +122,7 @@ holdings = Table(
     Column("verify_time", DateTime(timezone=True), nullable=False),
     # Not unique: a dataset whose bytes are gone does not forbid another one in its place.
     Index("holdings_by_name", "store", "name"),
+    Index("holdings_by_upload", "upload_id", postgresql_where=text("upload_id IS NOT NULL")),
 )
 
 ticket_secrets = Table(

@@ -31,12 +31,13 @@ class Purpose(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Ticket:
-    """`about`: the staging area of a WRITE, the dataset's uid of a READ."""
+    """`about`: the staging area of a WRITE, the dataset's uid of a READ; `store`: which copy to READ."""
 
     purpose: Purpose
     about: str
     token_id: str
     subject: str
+    store: str = ""
 
 
 class TicketOffice:
@@ -56,6 +57,7 @@ class TicketOffice:
             "a": ticket.about,
             "t": ticket.token_id,
             "s": ticket.subject,
+            "o": ticket.store,
             "x": expires.timestamp(),
         }
         payload = json.dumps(content, separators=(",", ":")).encode()
@@ -68,7 +70,8 @@ class TicketOffice:
             _refuse(f"the ticket is for something else than to {purpose}")
         if now.timestamp() >= content["x"]:
             _refuse("the ticket has expired")
-        ticket = Ticket(purpose, content["a"], content["t"], content["s"])
+        # Those issued before there was such a field have none.
+        ticket = Ticket(purpose, content["a"], content["t"], content["s"], content.get("o", ""))
         self.check_revoked(ticket)
         return ticket
 

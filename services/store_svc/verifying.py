@@ -76,7 +76,7 @@ def _write_sidecar(
 ) -> None:
     sidecars.write_sidecar(
         root.own,
-        uid=upload.upload_id,
+        uid=upload.uid,
         name=upload.name,
         kind=upload.kind,
         store_uid=store.store_uid,

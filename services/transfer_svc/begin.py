@@ -13,7 +13,7 @@ from typing import Any
 
 from librarian.api.catalog.v1 import catalog_pb2
 from librarian.api.transfer.v1 import transfer_pb2 as pb
-from librarian.errors import IngestClosed, InvalidInput, LibrarianError
+from librarian.errors import IngestClosed, InvalidInput, LibrarianError, PathTaken
 from librarian.messages import error_of, item_error, microseconds
 from svckit.auth import Caller
 from svckit.idempotency import once
@@ -55,6 +55,10 @@ async def begin_ingests(
         told = pb.OpenIngest(ingest_id=ingests[index].ingest_id, grant=grant)
         verdicts[index] = pb.BeginIngestVerdict(open=told)
     refused += [(ingests[index].ingest_id, store) for index, store in opening.refused.items()]
+    taken = {index: ingests[index] for index, error in opening.errors.items() if _is_held(error)}
+    if taken:
+        # Published since the catalogue was asked, perhaps: then it is there, and not taken.
+        refused += await _ask_catalog(context, taken, verdicts)
     if refused:
         async with context.database.hot() as connection:
             await queries.discard_ingests(connection, refused)
@@ -67,6 +71,11 @@ async def begin_ingests(
 
 def refusal(error: LibrarianError) -> pb.BeginIngestVerdict:
     return pb.BeginIngestVerdict(error=item_error(error))
+
+
+def _is_held(error: LibrarianError) -> bool:
+    """Whether a store holds a dataset at the path."""
+    return isinstance(error, PathTaken) and "uid" in error.metadata
 
 
 def _raise_if_nothing_stands(errors: Iterable[LibrarianError], count: int) -> None:

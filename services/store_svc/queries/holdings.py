@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import Row, delete, func, insert, literal, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -16,18 +16,33 @@ from store_svc.queries.arrays import TEXT, array, rows, values_of
 from store_svc.records import Fingerprint, Holding
 from store_svc.tables import holdings
 
+_IDS: Final = func.any(array("ids", TEXT))
+# Of the uploads `ids`. An adopted dataset counts as brought by an upload of its own uid.
+_BROUGHT: Final = (holdings.c.upload_id == _IDS) | (holdings.c.upload_id.is_(None) & (holdings.c.uid == _IDS))
 
-async def get_holding(connection: AsyncConnection, uid: str) -> Holding | None:
-    """One by uid."""
-    row = (await connection.execute(select(holdings).where(holdings.c.uid == uid))).one_or_none()
+
+async def get_holding(connection: AsyncConnection, store: str, uid: str) -> Holding | None:
+    """One by uid; on any store where `store` is empty."""
+    statement = select(holdings).where(holdings.c.uid == uid)
+    if store:
+        statement = statement.where(holdings.c.store == store)
+    row = (await connection.execute(statement.order_by(holdings.c.store).limit(1))).one_or_none()
     return None if row is None else _holding(row)
 
 
-async def get_holdings(connection: AsyncConnection, uids: Collection[str]) -> dict[str, Holding]:
-    """By uid; those there are."""
-    statement = select(holdings).where(holdings.c.uid == func.any(array("uids", TEXT)))
+async def get_holdings(connection: AsyncConnection, store: str, uids: Collection[str]) -> dict[str, Holding]:
+    """Of one store, by uid; those there are."""
+    statement = select(holdings).where(
+        holdings.c.uid == func.any(array("uids", TEXT)), holdings.c.store == store
+    )
     found = await connection.execute(statement, {"uids": list(uids)})
     return {row.uid: _holding(row) for row in found}
+
+
+async def get_brought(connection: AsyncConnection, upload_ids: Collection[str]) -> dict[str, Holding]:
+    """What these uploads have brought, by upload; those of which something is held."""
+    found = await connection.execute(select(holdings).where(_BROUGHT), {"ids": list(upload_ids)})
+    return {holding.brought_by: holding for holding in map(_holding, found)}
 
 
 async def holdings_named(connection: AsyncConnection, store: str, names: Sequence[str]) -> dict[str, Holding]:
@@ -62,21 +77,35 @@ async def insert_holdings(connection: AsyncConnection, found: Sequence[Holding])
     await connection.execute(insert(holdings), [_columns(holding) for holding in found])
 
 
-async def set_verified(connection: AsyncConnection, uid: str, looks: Fingerprint, now: datetime) -> None:
+async def set_verified(
+    connection: AsyncConnection, holding: Holding, looks: Fingerprint, now: datetime
+) -> None:
     """Every byte was read again and agreed; this is how it looks now."""
     await connection.execute(
         update(holdings)
-        .where(holdings.c.uid == uid)
+        .where(holdings.c.uid == holding.uid, holdings.c.store == holding.store)
         .values(verify_time=now, layout=looks.layout, inodes=looks.inodes, mtime_ns=looks.mtime_ns)
     )
 
 
-async def delete_holdings(connection: AsyncConnection, uids: Sequence[str]) -> list[Row[Any]]:
-    """Not held any more; answers store, size and inodes of each."""
+async def delete_brought(
+    connection: AsyncConnection, store: str, upload_ids: Sequence[str]
+) -> list[Row[Any]]:
+    """What these uploads have brought is not held any more; answers size and inodes of each."""
     statement = (
         delete(holdings)
-        .where(holdings.c.uid == func.any(array("uids", TEXT)))
-        .returning(holdings.c.store, holdings.c.size_bytes, holdings.c.inode_count)
+        .where(_BROUGHT, holdings.c.store == store)
+        .returning(holdings.c.size_bytes, holdings.c.inode_count)
+    )
+    return list(await connection.execute(statement, {"ids": list(upload_ids)}))
+
+
+async def delete_replaced(connection: AsyncConnection, store: str, uids: Sequence[str]) -> list[Row[Any]]:
+    """Whose bytes were gone and have come again; answers size and inodes of each."""
+    statement = (
+        delete(holdings)
+        .where(holdings.c.uid == func.any(array("uids", TEXT)), holdings.c.store == store)
+        .returning(holdings.c.size_bytes, holdings.c.inode_count)
     )
     return list(await connection.execute(statement, {"uids": list(uids)}))
 
@@ -124,15 +153,16 @@ async def folders_with_holdings(connection: AsyncConnection, store: str, folders
     return set(found.scalars())
 
 
-async def known_uids(connection: AsyncConnection, uids: Sequence[str]) -> set[str]:
-    """Which of these are held."""
-    statement = select(holdings.c.uid).where(holdings.c.uid == func.any(array("uids", TEXT)))
-    return set((await connection.execute(statement, {"uids": list(uids)})).scalars())
+async def known_uploads(connection: AsyncConnection, upload_ids: Sequence[str]) -> set[str]:
+    """Which of these have brought what is held."""
+    statement = select(func.coalesce(holdings.c.upload_id, holdings.c.uid)).where(_BROUGHT)
+    return set((await connection.execute(statement, {"ids": list(upload_ids)})).scalars())
 
 
 def _columns(holding: Holding) -> dict[str, Any]:
     return {
         "uid": holding.uid,
+        "upload_id": holding.upload_id or None,
         "store": holding.store,
         "name": holding.name,
         "kind": int(holding.kind),
@@ -160,4 +190,5 @@ def _holding(row: Row[Any]) -> Holding:
         row.inode_count,
         Fingerprint(row.layout, row.inodes, row.mtime_ns),
         row.verify_time,
+        row.upload_id or "",
     )

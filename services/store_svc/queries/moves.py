@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Row, delete, func, literal, select, text, update
+from sqlalchemy import Row, case, delete, func, literal, select, text, update
 from sqlalchemy.dialects.postgresql import JSONB, insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -105,7 +105,8 @@ async def commit(connection: AsyncConnection, upload_ids: Sequence[str], now: da
         .cte("moved")
     )
     held = {
-        "uid": moved.c.upload_id,
+        "uid": func.coalesce(moved.c.dataset_uid, moved.c.upload_id),
+        "upload_id": case((moved.c.dataset_uid.is_not(None), moved.c.upload_id)),
         "verify_time": literal(now),
         **{
             name: moved.c[name]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
-from sqlalchemy import Row, func, literal, select, update
+from sqlalchemy import ColumnElement, Row, func, literal, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -17,6 +17,9 @@ from store_svc.queries.arrays import BIGINT, SMALLINT, TEXT, array, rows, values
 from store_svc.records import Claims, StoredError, Upload, UploadSpec
 from store_svc.room import wanted
 from store_svc.tables import uploads
+
+_ALIVE: Final = (*PROMISED, UploadState.COMMITTED)
+_LEFTOVER: Final = uploads.c.state.in_(GIVEN_UP) & uploads.c.cleaned.is_(False)
 
 
 async def insert_uploads(
@@ -30,6 +33,7 @@ async def insert_uploads(
     """Opens those that are new; answers their ids."""
     given = rows(
         upload_id=TEXT,
+        dataset_uid=TEXT,
         name=TEXT,
         kind=SMALLINT,
         algorithm=TEXT,
@@ -54,6 +58,7 @@ async def insert_uploads(
         statement,
         values_of(
             upload_id=[spec.upload_id for spec in specs],
+            dataset_uid=[None if spec.uid == spec.upload_id else spec.uid for spec in specs],
             name=[spec.name for spec in specs],
             kind=[int(spec.kind) for spec in specs],
             algorithm=[spec.algorithm for spec in specs],
@@ -99,10 +104,7 @@ async def set_written(connection: AsyncConnection, written: Mapping[str, int]) -
 async def uncleaned(connection: AsyncConnection, store: str, limit: int) -> list[Upload]:
     """Those given up of which something may be left on the store."""
     statement = (
-        select(uploads)
-        .where(uploads.c.store == store, uploads.c.state.in_(GIVEN_UP), uploads.c.cleaned.is_(False))
-        .order_by(uploads.c.upload_id)
-        .limit(limit)
+        select(uploads).where(uploads.c.store == store, _LEFTOVER).order_by(uploads.c.upload_id).limit(limit)
     )
     return [upload_of(row) for row in await connection.execute(statement)]
 
@@ -123,13 +125,37 @@ async def unsettled_names(connection: AsyncConnection, store: str, names: Sequen
     """Uploads by name that lie at their place, or are about to, and of which the catalogue is not known to
     know.
     """
+    placed = uploads.c.state.in_((UploadState.VERIFIED, UploadState.COMMITTED))
+    return await _by_name(connection, store, names, placed)
+
+
+async def leftover_names(connection: AsyncConnection, store: str, names: Sequence[str]) -> dict[str, str]:
+    """Uploads by name that were given up and of which something may still lie at their place."""
+    return await _by_name(connection, store, names, _LEFTOVER)
+
+
+async def _by_name(
+    connection: AsyncConnection, store: str, names: Sequence[str], which: ColumnElement[bool]
+) -> dict[str, str]:
     statement = select(uploads.c.name, uploads.c.upload_id).where(
-        uploads.c.store == store,
-        uploads.c.name == func.any(array("names", TEXT)),
-        uploads.c.state.in_((UploadState.VERIFIED, UploadState.COMMITTED)),
+        uploads.c.store == store, uploads.c.name == func.any(array("names", TEXT)), which
     )
     found = await connection.execute(statement, {"names": list(names)})
     return {name: upload_id for name, upload_id in found}  # noqa: C416 - rows are no pairs to mypy
+
+
+async def attempts_for(connection: AsyncConnection, store: str, uids: Collection[str]) -> dict[str, str]:
+    """Uploads, by the uid of their dataset, that may still write what is kept under that uid, or have
+    left something of it to be removed.
+    """
+    given = func.any(array("uids", TEXT))
+    statement = select(func.coalesce(uploads.c.dataset_uid, uploads.c.upload_id), uploads.c.upload_id).where(
+        uploads.c.store == store,
+        (uploads.c.dataset_uid == given) | (uploads.c.dataset_uid.is_(None) & (uploads.c.upload_id == given)),
+        uploads.c.state.in_(_ALIVE) | _LEFTOVER,
+    )
+    found = await connection.execute(statement, {"uids": list(uids)})
+    return {uid: upload_id for uid, upload_id in found}  # noqa: C416 - as above
 
 
 async def used_areas(connection: AsyncConnection, areas: Sequence[str]) -> set[str]:
@@ -184,4 +210,5 @@ def upload_of(row: Row[Any]) -> Upload:
         _unsigned(row.inode or 0),
         row.mtime_ns or 0,
         None if row.error is None else StoredError(**row.error),
+        row.dataset_uid or "",
     )

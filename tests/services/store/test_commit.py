@@ -128,14 +128,13 @@ async def test_commit_repeated_and_joined(lab: Lab) -> None:
     assert len(list(lab.root.iterdir())) == 2
 
 
-async def test_path_taken_by_something_uncatalogued(lab: Lab) -> None:
-    (lab.root / "taken").write_text("mine")
-    status = await lab.put("taken", b"theirs")
+async def test_path_taken_before_the_commit(lab: Lab) -> None:
+    status = await lab.put("taken", b"theirs", meanwhile=lambda: (lab.root / "taken").write_text("mine"))
     assert status.state is UploadState.FAILED
     assert status.error is not None
     assert status.error.reason == PathTaken.reason
     assert (lab.root / "taken").read_text() == "mine"
-    below = await lab.put("taken/below", b"x")
+    below = await lab.put("file/below", b"x", meanwhile=(lab.root / "file").touch)
     assert below.error is not None
     assert below.error.reason == PathTaken.reason
     assert lab.left_over() == []

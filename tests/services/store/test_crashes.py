@@ -9,6 +9,7 @@ import pytest
 from store_lab import Lab, a_file, a_lab, a_tree, claims_of, stage
 from store_lab.crashing import run_to_its_end
 
+from store_svc.adoptable import ToAdopt
 from store_svc.adopting import adopt_trees
 from store_svc.filesystem import Feature
 from store_svc.lifecycle import UploadState
@@ -122,7 +123,7 @@ async def _confirm(upload_id: str, lab: Lab) -> None:
 
 
 async def _adopt(name: str, lab: Lab) -> None:
-    async for _ in adopt_trees(lab.kit, "main", [name], "sha256", "{}"):
+    async for _ in adopt_trees(lab.kit, "main", [ToAdopt(name)], "sha256"):
         pass
 
 

@@ -13,7 +13,8 @@ from store_lab import Lab, a_file, a_lab, claims_of, stage
 
 from librarian.errors import InvalidInput, PathHeldByUpload, PathNotFound, ReplicaNotFound
 from librarian.hashing import hash_file
-from store_svc.adopting import Adopted, adopt_trees
+from store_svc.adoptable import Adopted, ToAdopt
+from store_svc.adopting import adopt_trees
 from store_svc.finding import find_trees
 from store_svc.lifecycle import UploadState
 from store_svc.reading import held
@@ -34,7 +35,8 @@ async def verified(lab: Lab, uid: str) -> Report:
 
 async def adopted(lab: Lab, *names: str, algorithm: str = "sha256") -> dict[str, Adopted]:
     found = {}
-    async for progress in adopt_trees(lab.kit, "main", names, algorithm, '{"uploader": "x"}'):
+    wanted = [ToAdopt(name, facts_json='{"uploader": "x"}') for name in names]
+    async for progress in adopt_trees(lab.kit, "main", wanted, algorithm):
         found |= {tree.name: tree for tree in progress.trees}
     return found
 
@@ -145,7 +147,7 @@ async def test_adopt_refuses_by_name(lab: Lab, tmp_path: Path) -> None:
         ".librarian/store.json": "INVALID_NAME",
     }
     with pytest.raises(InvalidInput):
-        async for _ in adopt_trees(lab.kit, "main", ["x"], "sha256", "no json"):
+        async for _ in adopt_trees(lab.kit, "main", [ToAdopt("x", facts_json="no json")], "sha256"):
             pass
 
 
@@ -219,7 +221,7 @@ async def test_books_of_a_store(lab: Lab) -> None:
     store = await lab.kit.store("main")
     assert (store.held_count, store.held_bytes) == (1, 3)
     with pytest.raises(ReplicaNotFound):
-        await held(lab.kit, uid)
+        await held(lab.kit, "main", uid)
 
 
 async def test_recovery_removes_old_strays_only(lab: Lab) -> None:

@@ -104,17 +104,16 @@ async def test_each_feature_refused(labs: Labs, refused: set[Feature]) -> None:
         assert (await lab.put("t", TREE)).state is UploadState.COMMITTED
         assert (lab.root / "f").read_bytes() == b"original"
         assert (lab.root / "t/d/g").read_bytes() == b"more"
-        (lab.root / "taken").write_bytes(b"mine")
-        (lab.root / "taken-dir").mkdir()
-        (lab.root / "empty").touch()
-        for name in ("taken", "taken-dir", "empty"):
-            for content in (b"theirs", TREE):
-                status = await lab.put(name, content)
+        for n, content in enumerate((b"theirs", TREE)):
+            taken, folder, empty = (lab.root / f"{name}{n}" for name in ("taken", "folder", "empty"))
+            makes = {taken: partial(taken.write_bytes, b"mine"), folder: folder.mkdir, empty: empty.touch}
+            for path, make in makes.items():
+                status = await lab.put(path.name, content, meanwhile=make)
                 assert status.error is not None
                 assert status.error.reason == "PATH_TAKEN"
-        assert (lab.root / "taken").read_bytes() == b"mine"
-        assert (lab.root / "taken-dir").is_dir()
-        assert list((lab.root / "taken-dir").iterdir()) == []
+            assert taken.read_bytes() == b"mine"
+            assert list(folder.iterdir()) == []
+            assert empty.read_bytes() == b""
         assert lab.left_over() == []
 
 

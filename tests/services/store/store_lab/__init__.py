@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import uuid
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -88,14 +88,24 @@ class Lab:
         found = await self.house.committer.commit(store, claims, seconds=seconds)
         return {status.upload_id: status for status in found}
 
-    async def put(self, name: str, content: bytes | Mapping[str, bytes], **options: str) -> Status:
-        """Begins, stages and commits one file or tree."""
-        spec = a_file(name, content) if isinstance(content, bytes) else a_tree(name, content)
+    async def put(
+        self,
+        name: str,
+        content: bytes | Mapping[str, bytes],
+        *,
+        dataset_uid: str = "",
+        meanwhile: Callable[[], object] = lambda: None,
+        **options: str,
+    ) -> Status:
+        """Begins, stages and commits one file or tree. `meanwhile`: what happens before the commit."""
+        make = a_file if isinstance(content, bytes) else a_tree
+        spec = make(name, content, dataset_uid=dataset_uid)  # type: ignore[operator]
         begun = await self.begin(spec, **options)  # type: ignore[arg-type]
         if begun.errors:
             raise begun.errors[spec.upload_id]
         place = self.staged(begun, spec.upload_id)
         stage(place, content)
+        meanwhile()
         store = options.get("store", "main")
         return (await self.commit({spec.upload_id: claims_of(place, content)}, store=store))[spec.upload_id]
 

@@ -146,8 +146,8 @@ class Store(_message.Message):
     trouble: _builtins.str
     """Output only. Empty while all is well, else why nothing can be done with it."""
     rsync_root: _builtins.str
-    """The root as peers reach it by rsync: "host:/path" or "rsync://host:port/module/path". Empty: not
-    offered.
+    """The root as peers reach it by rsync: "[user@]host:/path" or "rsync://[user@]host[:port]/module[/path]".
+    Empty: not offered.
     """
     @_builtins.property
     def capabilities(self) -> Global___StoreCapabilities: ...
@@ -1099,7 +1099,7 @@ class ReadRange(_message.Message):
     """Member path; empty for a file dataset."""
     offset: _builtins.int
     length: _builtins.int
-    """0: to the end."""
+    """0: to the end of what lies there."""
     def __init__(
         self,
         *,
@@ -1315,6 +1315,7 @@ class AdoptTreesRequest(_message.Message):
     FACTS_JSON_FIELD_NUMBER: _builtins.int
     UIDS_FIELD_NUMBER: _builtins.int
     EACH_FACTS_JSON_FIELD_NUMBER: _builtins.int
+    DIGESTS_FIELD_NUMBER: _builtins.int
     store: _builtins.str
     algorithm: _builtins.str
     facts_json: _builtins.str
@@ -1333,6 +1334,10 @@ class AdoptTreesRequest(_message.Message):
     def each_facts_json(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """As facts_json, of each by itself; absent: facts_json."""
 
+    @_builtins.property
+    def digests(self) -> _containers.RepeatedCompositeFieldContainer[_common_pb2.Checksum]:
+        """What each has to be; absent or without an algorithm: whatever is there."""
+
     def __init__(
         self,
         *,
@@ -1342,10 +1347,11 @@ class AdoptTreesRequest(_message.Message):
         facts_json: _builtins.str = ...,
         uids: _abc.Iterable[_builtins.str] | None = ...,
         each_facts_json: _abc.Iterable[_builtins.str] | None = ...,
+        digests: _abc.Iterable[_common_pb2.Checksum] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["algorithm", b"algorithm", "each_facts_json", b"each_facts_json", "facts_json", b"facts_json", "names", b"names", "store", b"store", "uids", b"uids"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["algorithm", b"algorithm", "digests", b"digests", "each_facts_json", b"each_facts_json", "facts_json", b"facts_json", "names", b"names", "store", b"store", "uids", b"uids"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

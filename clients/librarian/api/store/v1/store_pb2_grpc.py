@@ -168,7 +168,9 @@ class StoreServiceServicer:
     def BeginUploads(self, request, context):
         """Reserves bytes and inodes and opens a staging area for up to 500 uploads on one store. Services
         only. Uploads never over-commit a store: RESOURCE_EXHAUSTED/STORE_FULL an item. PATH_TAKEN where
-        something that is no upload's lies at <root>/<name> already. Idempotent by upload_id.
+        something that is no upload's lies at <root>/<name> already; metadata `uid` names the dataset that is
+        held there, if any. UPLOAD_ACTIVE (metadata `upload_id`) where another upload brings the same dataset
+        to this store, UID_TAKEN where that is held here at another path. Idempotent by upload_id.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -222,7 +224,9 @@ class StoreServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def BeginRead(self, request, context):
-        """Opens a dataset for reading and answers the ways to reach it, best first.
+        """Opens a dataset for reading and answers the ways to reach it, best first. REPLICA_NOT_FOUND where it
+        is not held; SOURCE_VANISHED, SOURCE_CHANGED where it is and nothing, or something else than a file or
+        a directory, lies at its path.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -230,7 +234,14 @@ class StoreServiceServicer:
 
     def ReadDataset(self, request, context):
         """Bytes of a dataset's files, one after another as asked. Resumption: ask for the rest from its
-        offset. Needs metadata `librarian-ticket`. MEMBER_NOT_FOUND; DATA_LOSS/READ_FAILED.
+        offset. Needs metadata `librarian-ticket`. Told apart, metadata `path` naming the file:
+        - MEMBER_NOT_FOUND, OUT_OF_RANGE: by the store's own record there is no such file or range
+        - SOURCE_VANISHED: it is recorded, and not there
+        - SOURCE_CHANGED: something else lies there, or fewer bytes than are asked for; and for a range with a
+        length, a file of another size than recorded
+        - UNREADABLE: the store service may not read it
+        - DATA_LOSS/READ_FAILED: the medium fails
+        None of them is about the bytes themselves: whoever reads compares the checksum.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -246,7 +257,10 @@ class StoreServiceServicer:
 
     def AdoptTrees(self, request, context):
         """Hashes trees already at <root>/<name> and writes their sidecars. Services only. A verdict each;
-        what was adopted before and looks unchanged (size, mtime, inode) is not read again.
+        what was adopted before and looks unchanged (size, mtime, inode) is not read again. With a uid:
+        UID_TAKEN where that lies elsewhere on this store, PATH_TAKEN where another dataset is held at the
+        path, UPLOAD_ACTIVE while an upload brings it. CHECKSUM_MISMATCH, with the digest found, where what
+        lies there is not what is asked for, or was held or recorded there; nothing is kept of it then.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

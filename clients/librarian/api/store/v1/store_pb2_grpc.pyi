@@ -53,7 +53,9 @@ class StoreServiceStub:
     BeginUploads: _grpc.UnaryUnaryMultiCallable[_store_pb2.BeginUploadsRequest, _store_pb2.BeginUploadsResponse]
     """Reserves bytes and inodes and opens a staging area for up to 500 uploads on one store. Services
     only. Uploads never over-commit a store: RESOURCE_EXHAUSTED/STORE_FULL an item. PATH_TAKEN where
-    something that is no upload's lies at <root>/<name> already. Idempotent by upload_id.
+    something that is no upload's lies at <root>/<name> already; metadata `uid` names the dataset that is
+    held there, if any. UPLOAD_ACTIVE (metadata `upload_id`) where another upload brings the same dataset
+    to this store, UID_TAKEN where that is held here at another path. Idempotent by upload_id.
     """
     WriteUpload: _grpc.StreamUnaryMultiCallable[_store_pb2.WriteUploadRequest, _store_pb2.WriteUploadResponse]
     """Bytes for the uploads of one ticket, any number of them and of members on one stream. Resumption:
@@ -76,10 +78,20 @@ class StoreServiceStub:
     `idle_seconds` ago is refused: UPLOAD_ACTIVE. An unknown one is a success: there is nothing left.
     """
     BeginRead: _grpc.UnaryUnaryMultiCallable[_store_pb2.BeginReadRequest, _store_pb2.BeginReadResponse]
-    """Opens a dataset for reading and answers the ways to reach it, best first."""
+    """Opens a dataset for reading and answers the ways to reach it, best first. REPLICA_NOT_FOUND where it
+    is not held; SOURCE_VANISHED, SOURCE_CHANGED where it is and nothing, or something else than a file or
+    a directory, lies at its path.
+    """
     ReadDataset: _grpc.UnaryStreamMultiCallable[_store_pb2.ReadDatasetRequest, _store_pb2.ReadDatasetResponse]
     """Bytes of a dataset's files, one after another as asked. Resumption: ask for the rest from its
-    offset. Needs metadata `librarian-ticket`. MEMBER_NOT_FOUND; DATA_LOSS/READ_FAILED.
+    offset. Needs metadata `librarian-ticket`. Told apart, metadata `path` naming the file:
+    - MEMBER_NOT_FOUND, OUT_OF_RANGE: by the store's own record there is no such file or range
+    - SOURCE_VANISHED: it is recorded, and not there
+    - SOURCE_CHANGED: something else lies there, or fewer bytes than are asked for; and for a range with a
+      length, a file of another size than recorded
+    - UNREADABLE: the store service may not read it
+    - DATA_LOSS/READ_FAILED: the medium fails
+    None of them is about the bytes themselves: whoever reads compares the checksum.
     """
     VerifyReplica: _grpc.UnaryStreamMultiCallable[_store_pb2.VerifyReplicaRequest, _store_pb2.VerifyReplicaResponse]
     """Re-reads every byte of a held dataset against its recorded manifest. Streams progress, then the
@@ -87,7 +99,10 @@ class StoreServiceStub:
     """
     AdoptTrees: _grpc.UnaryStreamMultiCallable[_store_pb2.AdoptTreesRequest, _store_pb2.AdoptTreesResponse]
     """Hashes trees already at <root>/<name> and writes their sidecars. Services only. A verdict each;
-    what was adopted before and looks unchanged (size, mtime, inode) is not read again.
+    what was adopted before and looks unchanged (size, mtime, inode) is not read again. With a uid:
+    UID_TAKEN where that lies elsewhere on this store, PATH_TAKEN where another dataset is held at the
+    path, UPLOAD_ACTIVE while an upload brings it. CHECKSUM_MISMATCH, with the digest found, where what
+    lies there is not what is asked for, or was held or recorded there; nothing is kept of it then.
     """
     FindTrees: _grpc.UnaryStreamMultiCallable[_store_pb2.FindTreesRequest, _store_pb2.FindTreesResponse]
     """Paths below the root matching a glob: what could be adopted. Services only."""
@@ -123,7 +138,9 @@ class StoreServiceAsyncStub(StoreServiceStub):
     BeginUploads: _aio.UnaryUnaryMultiCallable[_store_pb2.BeginUploadsRequest, _store_pb2.BeginUploadsResponse]  # type: ignore[assignment]
     """Reserves bytes and inodes and opens a staging area for up to 500 uploads on one store. Services
     only. Uploads never over-commit a store: RESOURCE_EXHAUSTED/STORE_FULL an item. PATH_TAKEN where
-    something that is no upload's lies at <root>/<name> already. Idempotent by upload_id.
+    something that is no upload's lies at <root>/<name> already; metadata `uid` names the dataset that is
+    held there, if any. UPLOAD_ACTIVE (metadata `upload_id`) where another upload brings the same dataset
+    to this store, UID_TAKEN where that is held here at another path. Idempotent by upload_id.
     """
     WriteUpload: _aio.StreamUnaryMultiCallable[_store_pb2.WriteUploadRequest, _store_pb2.WriteUploadResponse]  # type: ignore[assignment]
     """Bytes for the uploads of one ticket, any number of them and of members on one stream. Resumption:
@@ -146,10 +163,20 @@ class StoreServiceAsyncStub(StoreServiceStub):
     `idle_seconds` ago is refused: UPLOAD_ACTIVE. An unknown one is a success: there is nothing left.
     """
     BeginRead: _aio.UnaryUnaryMultiCallable[_store_pb2.BeginReadRequest, _store_pb2.BeginReadResponse]  # type: ignore[assignment]
-    """Opens a dataset for reading and answers the ways to reach it, best first."""
+    """Opens a dataset for reading and answers the ways to reach it, best first. REPLICA_NOT_FOUND where it
+    is not held; SOURCE_VANISHED, SOURCE_CHANGED where it is and nothing, or something else than a file or
+    a directory, lies at its path.
+    """
     ReadDataset: _aio.UnaryStreamMultiCallable[_store_pb2.ReadDatasetRequest, _store_pb2.ReadDatasetResponse]  # type: ignore[assignment]
     """Bytes of a dataset's files, one after another as asked. Resumption: ask for the rest from its
-    offset. Needs metadata `librarian-ticket`. MEMBER_NOT_FOUND; DATA_LOSS/READ_FAILED.
+    offset. Needs metadata `librarian-ticket`. Told apart, metadata `path` naming the file:
+    - MEMBER_NOT_FOUND, OUT_OF_RANGE: by the store's own record there is no such file or range
+    - SOURCE_VANISHED: it is recorded, and not there
+    - SOURCE_CHANGED: something else lies there, or fewer bytes than are asked for; and for a range with a
+      length, a file of another size than recorded
+    - UNREADABLE: the store service may not read it
+    - DATA_LOSS/READ_FAILED: the medium fails
+    None of them is about the bytes themselves: whoever reads compares the checksum.
     """
     VerifyReplica: _aio.UnaryStreamMultiCallable[_store_pb2.VerifyReplicaRequest, _store_pb2.VerifyReplicaResponse]  # type: ignore[assignment]
     """Re-reads every byte of a held dataset against its recorded manifest. Streams progress, then the
@@ -157,7 +184,10 @@ class StoreServiceAsyncStub(StoreServiceStub):
     """
     AdoptTrees: _aio.UnaryStreamMultiCallable[_store_pb2.AdoptTreesRequest, _store_pb2.AdoptTreesResponse]  # type: ignore[assignment]
     """Hashes trees already at <root>/<name> and writes their sidecars. Services only. A verdict each;
-    what was adopted before and looks unchanged (size, mtime, inode) is not read again.
+    what was adopted before and looks unchanged (size, mtime, inode) is not read again. With a uid:
+    UID_TAKEN where that lies elsewhere on this store, PATH_TAKEN where another dataset is held at the
+    path, UPLOAD_ACTIVE while an upload brings it. CHECKSUM_MISMATCH, with the digest found, where what
+    lies there is not what is asked for, or was held or recorded there; nothing is kept of it then.
     """
     FindTrees: _aio.UnaryStreamMultiCallable[_store_pb2.FindTreesRequest, _store_pb2.FindTreesResponse]  # type: ignore[assignment]
     """Paths below the root matching a glob: what could be adopted. Services only."""
@@ -214,7 +244,9 @@ class StoreServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_store_pb2.BeginUploadsResponse, _abc.Awaitable[_store_pb2.BeginUploadsResponse]]:
         """Reserves bytes and inodes and opens a staging area for up to 500 uploads on one store. Services
         only. Uploads never over-commit a store: RESOURCE_EXHAUSTED/STORE_FULL an item. PATH_TAKEN where
-        something that is no upload's lies at <root>/<name> already. Idempotent by upload_id.
+        something that is no upload's lies at <root>/<name> already; metadata `uid` names the dataset that is
+        held there, if any. UPLOAD_ACTIVE (metadata `upload_id`) where another upload brings the same dataset
+        to this store, UID_TAKEN where that is held here at another path. Idempotent by upload_id.
         """
 
     @_abc_1.abstractmethod
@@ -279,7 +311,10 @@ class StoreServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _store_pb2.BeginReadRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_store_pb2.BeginReadResponse, _abc.Awaitable[_store_pb2.BeginReadResponse]]:
-        """Opens a dataset for reading and answers the ways to reach it, best first."""
+        """Opens a dataset for reading and answers the ways to reach it, best first. REPLICA_NOT_FOUND where it
+        is not held; SOURCE_VANISHED, SOURCE_CHANGED where it is and nothing, or something else than a file or
+        a directory, lies at its path.
+        """
 
     @_abc_1.abstractmethod
     def ReadDataset(
@@ -288,7 +323,14 @@ class StoreServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_store_pb2.ReadDatasetResponse], _abc.AsyncIterator[_store_pb2.ReadDatasetResponse]]:
         """Bytes of a dataset's files, one after another as asked. Resumption: ask for the rest from its
-        offset. Needs metadata `librarian-ticket`. MEMBER_NOT_FOUND; DATA_LOSS/READ_FAILED.
+        offset. Needs metadata `librarian-ticket`. Told apart, metadata `path` naming the file:
+        - MEMBER_NOT_FOUND, OUT_OF_RANGE: by the store's own record there is no such file or range
+        - SOURCE_VANISHED: it is recorded, and not there
+        - SOURCE_CHANGED: something else lies there, or fewer bytes than are asked for; and for a range with a
+          length, a file of another size than recorded
+        - UNREADABLE: the store service may not read it
+        - DATA_LOSS/READ_FAILED: the medium fails
+        None of them is about the bytes themselves: whoever reads compares the checksum.
         """
 
     @_abc_1.abstractmethod
@@ -308,7 +350,10 @@ class StoreServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_store_pb2.AdoptTreesResponse], _abc.AsyncIterator[_store_pb2.AdoptTreesResponse]]:
         """Hashes trees already at <root>/<name> and writes their sidecars. Services only. A verdict each;
-        what was adopted before and looks unchanged (size, mtime, inode) is not read again.
+        what was adopted before and looks unchanged (size, mtime, inode) is not read again. With a uid:
+        UID_TAKEN where that lies elsewhere on this store, PATH_TAKEN where another dataset is held at the
+        path, UPLOAD_ACTIVE while an upload brings it. CHECKSUM_MISMATCH, with the digest found, where what
+        lies there is not what is asked for, or was held or recorded there; nothing is kept of it then.
         """
 
     @_abc_1.abstractmethod
