@@ -111,6 +111,14 @@ def wanted(size_bytes: int, inode_count: int) -> Amount:
     return Amount(size_bytes, max(inode_count, 1) + INODES_OF_OURS)
 
 
+def declared_inodes(reserved_inodes: int) -> int:
+    """What an upload said it will take, of the inodes `wanted` made of that; 0 where it did not say: 1 is
+    also what saying nothing comes to.
+    """
+    said = reserved_inodes - INODES_OF_OURS
+    return said if said > 1 else 0
+
+
 def room(disk: Disk, limits: Limits, books: Books) -> Room:
     """Any of the four may be negative: promised or filled past the limit already."""
     fill = limits.fill_fraction or DEFAULT_FILL_FRACTION

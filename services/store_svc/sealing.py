@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
-from librarian.errors import KindMismatch, LibrarianError, NothingStaged
+from librarian.errors import KindMismatch, LibrarianError, NothingStaged, UploadTooLarge
 from librarian.fileerrors import is_full, no_room
 from librarian.manifests import MAX_MEMBERS, DatasetKind, MemberKind, too_many_members
 from librarian.names import check_member_path, printable
@@ -24,6 +24,7 @@ from store_svc.filesystem import FileSystem
 from store_svc.following import EarlyChecksum
 from store_svc.identity import OpenRoot
 from store_svc.records import Upload
+from store_svc.room import declared_inodes
 from store_svc.taking import SealedEntry, Taker, entry_of
 
 Parts = list[str]
@@ -180,6 +181,7 @@ class _Sealing:
                 found += self._inspect_one(fd, parts, tree)
             if len(tree.entries) > MAX_MEMBERS:
                 raise too_many_members(len(tree.entries))
+        self._check_inodes(tree.inode_count)
         tree.entries.sort(key=lambda entry: entry.path)
         return tree
 
@@ -199,6 +201,15 @@ class _Sealing:
             else:
                 tree.entries.append(self._taker.inspect(fd, name, path))
         return folders
+
+    def _check_inodes(self, found: int) -> None:
+        declared = declared_inodes(self._upload.reserved_inodes)
+        if declared and found > declared:
+            raise UploadTooLarge(
+                f"{found} entries were staged for {printable(self._upload.name)!r}, more than the {declared}"
+                " declared",
+                limit=declared,
+            )
 
     def _nothing(self) -> LibrarianError:
         shown = printable(self._upload.name)

@@ -200,6 +200,21 @@ async def test_bad_files(lab: Lab, prepare: Callable[[Path], None], reason: str)
     assert await _fate(lab, "bad", prepare, tree=False) == reason
 
 
+async def test_more_entries_than_declared(lab: Lab) -> None:
+    """Directories count; what did not say, or said the same as saying nothing, is not held to it."""
+    fates = {}
+    for declared in (0, 1, 3, 4):
+        spec = a_tree(f"t{declared}", TREE, inode_count=declared)
+        place = lab.staged(await lab.begin(spec), spec.upload_id)
+        stage(place, TREE)
+        claims = claims_of(place, TREE)
+        status = (await lab.commit({spec.upload_id: claims}))[spec.upload_id]
+        fates[declared] = status.error.reason if status.error else status.state
+    committed = UploadState.COMMITTED
+    assert fates == {0: committed, 1: committed, 3: "UPLOAD_TOO_LARGE", 4: committed}
+    assert lab.left_over() == []
+
+
 async def test_area_replaced_by_a_link(lab: Lab, tmp_path: Path) -> None:
     """Somebody who may write to `.librarian/staging` itself still gets nothing from elsewhere."""
     spec = a_file("f", b"secret")

@@ -417,6 +417,9 @@ class UploadSpec(_message.Message):
     kind: _common_pb2.DatasetKind.ValueType
     size_bytes: _builtins.int
     inode_count: _builtins.int
+    """Files, links and directories, the top included. A directory upload that says more than 1 may not
+    stage more: CommitUploads ends with UPLOAD_TOO_LARGE. 0, or 1: not said, and not checked.
+    """
     algorithm: _builtins.str
     dataset_uid: _builtins.str
     """The dataset's uid to be; empty: the upload_id. A dataset that came from elsewhere keeps its uid

@@ -294,7 +294,9 @@ class IngestSpec(_message.Message):
     size_bytes: _builtins.int
     """Bytes to reserve: the sum of the files' sizes. The staged bytes may not exceed it."""
     inode_count: _builtins.int
-    """Inodes to reserve: files, directories and links; 0 means 1."""
+    """Inodes to reserve: files, links and directories, the top included; 0 means 1. A directory that
+    says more than 1 may not stage more (UPLOAD_TOO_LARGE); 0, or 1: not said, and not checked.
+    """
     algorithm: _builtins.str
     """"sha256" (default) or "blake3"."""
     ingest_id: _builtins.str
