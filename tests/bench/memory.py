@@ -61,9 +61,9 @@ def _bare_processes(count: int) -> float:
 def streaming(bench: Bench) -> Iterator[Row]:
     source = bench.file(bench.scaled(4 * GIB))
     for way in (DOOR, GATEWAY):
-        put_seconds(bench, bench.files(1, 1024) / "part_00000.g3", "sha256", way)
+        put_seconds(bench, bench.files(1, 1024) / "part_00000.g3", 1024, "sha256", way)
         with watching(bench.site.pids()) as growth:
-            put_seconds(bench, source, "sha256", way)
+            put_seconds(bench, source, bench.scaled(4 * GIB), "sha256", way)
         yield _growth(f"streaming {bench.scaled(4 * GIB) / GIB:g} GiB, {way.name}", growth)
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from tests.bench import plain, sink
 from tests.bench.data import GIB, drain
+from tests.bench.freshmemory import fresh_memory
 from tests.bench.measurement import Bench, Measurement
 from tests.bench.rows import Row, compare
 from tests.bench.sites import STREAMED, closed_data_door
@@ -33,16 +34,21 @@ DOOR = Way("store door", STREAMED)
 GATEWAY = Way("gateway", STREAMED, closed_data_door)
 
 
-def put_seconds(bench: Bench, source: Path, algorithm: str, way: Way) -> float:
+def put_seconds(bench: Bench, source: Path, size: int, algorithm: str, way: Way) -> float:
     """From the call to the acknowledgement; the bytes are gone afterwards."""
     name = f"bench/{source.stem}-{next(_numbers)}"
     with bench.site.site.blocking_client() as client, way.around():
         drain()
-        begin = time.perf_counter()
-        client.put(source, name, algorithm=algorithm, store=way.store)
-        seconds = time.perf_counter() - begin
+        with fresh_memory(size):
+            seconds = _timed(lambda: client.put(source, name, algorithm=algorithm, store=way.store))
     bench.site.forget_bytes(name)
     return seconds
+
+
+def _timed(work: Callable[[], object]) -> float:
+    begin = time.perf_counter()
+    work()
+    return time.perf_counter() - begin
 
 
 def put_file(algorithm: str) -> Callable[[Bench], Iterator[Row]]:
@@ -52,15 +58,14 @@ def put_file(algorithm: str) -> Callable[[Bench], Iterator[Row]]:
 
         def loop() -> float:
             destination = bench.output("plain")
-            begin = time.perf_counter()
-            plain.copy_file(source, destination, algorithm)
-            seconds = time.perf_counter() - begin
+            with fresh_memory(size):
+                seconds = _timed(lambda: plain.copy_file(source, destination, algorithm))
             destination.unlink()
             return size / MEGABYTE / seconds
 
         yield compare(
             f"put one file of {size / GIB:g} GiB, {algorithm}, {LOCAL.name}",
-            ours=lambda: size / MEGABYTE / put_seconds(bench, source, algorithm, LOCAL),
+            ours=lambda: size / MEGABYTE / put_seconds(bench, source, size, algorithm, LOCAL),
             limit=loop,
             limit_name="plain loop: read, hash, write, one fsync",
             unit="MB/s",
@@ -79,14 +84,12 @@ def put_streamed(way: Way, target: float) -> Callable[[Bench], Iterator[Row]]:
         def over_tcp() -> float:
             received = bench.output("received")
             received.mkdir()
-            with sink.running_sink(received, "sha256") as port:
-                begin = time.perf_counter()
-                sink.send_file(port, source)
-                return size / MEGABYTE / (time.perf_counter() - begin)
+            with sink.running_sink(received, "sha256") as port, fresh_memory(size):
+                return size / MEGABYTE / _timed(lambda: sink.send_file(port, source))
 
         yield compare(
             f"put one file of {size / GIB:g} GiB, sha256, {way.name}",
-            ours=lambda: size / MEGABYTE / put_seconds(bench, source, "sha256", way),
+            ours=lambda: size / MEGABYTE / put_seconds(bench, source, size, "sha256", way),
             limit=over_tcp,
             limit_name="bare loopback TCP into write, sha256, fsync",
             unit="MB/s",
@@ -105,12 +108,12 @@ def put_book(bench: Bench) -> Iterator[Row]:
 
         def loop(algorithm: str = algorithm) -> float:
             destination = bench.output("plain-book")
-            begin = time.perf_counter()
-            plain.copy_files(source, destination, algorithm)
-            return files * size / MEGABYTE / (time.perf_counter() - begin)
+            with fresh_memory(files * size):
+                seconds = _timed(lambda: plain.copy_files(source, destination, algorithm))
+            return files * size / MEGABYTE / seconds
 
         def ours(algorithm: str = algorithm) -> float:
-            return files * size / MEGABYTE / put_seconds(bench, source, algorithm, LOCAL)
+            return files * size / MEGABYTE / put_seconds(bench, source, files * size, algorithm, LOCAL)
 
         yield compare(
             f"put a book of {files} x 20 MB, {algorithm}, {LOCAL.name}",
