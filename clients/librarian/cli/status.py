@@ -52,7 +52,6 @@ class _Found:
 
 
 async def _look(client: Librarian) -> _Found:
-    from librarian.api.gateway.v1 import gateway_pb2
     from librarian.api.transfer.v1 import transfer_pb2
 
     found = _Found(await client.status())
@@ -68,8 +67,7 @@ async def _look(client: Librarian) -> _Found:
     async with _unless(found, "ingests"):
         found.ingests = [one async for one in client.ingests(open_states, limit=COUNTED_INGESTS)]
     async with _unless(found, "peers"):
-        answer = await client.channel.unary(client.channel.peers.ListPeers, gateway_pb2.ListPeersRequest())
-        found.peers = list(answer.peers)
+        found.peers = await client.peers()
     async with _unless(found, "transfers"):
         found.flow = await client.transfer_status()
     return found

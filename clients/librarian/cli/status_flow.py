@@ -10,13 +10,13 @@ from datetime import datetime
 from librarian.api.gateway.v1 import gateway_pb2
 from librarian.api.transfer.v1 import transfer_pb2
 from librarian.cli.output import Column, Output, Verdict
+from librarian.cli.peer_rows import print_peers
 from librarian.cli.route_rows import id_length
 from librarian.cli.texts import (
     coming_text,
     count_text,
     counted,
     duration_text,
-    label,
     rate_text,
     share_text,
     since_text,
@@ -28,11 +28,6 @@ from librarian.names import printable
 
 SHOWN_HELD = 10
 
-_LINKS = {
-    gateway_pb2.LINK_STATE_DOWN: Verdict.BAD,
-    gateway_pb2.LINK_STATE_PAUSED: Verdict.DOUBTFUL,
-}
-
 
 def print_flow(
     peers: Sequence[gateway_pb2.Peer],
@@ -42,7 +37,8 @@ def print_flow(
 ) -> None:
     """Of a site that is alone and has no routes, nothing. `flow`: None where it could not be asked."""
     if peers:
-        _print_peers(peers, now, output)
+        output.line()
+        print_peers(peers, output)
     if flow is None:
         return
     for link in flow.links:
@@ -53,28 +49,6 @@ def print_flow(
         _print_held(flow, now, output)
     if flow.incoming:
         _print_incoming(flow.incoming, now, output)
-
-
-def _print_peers(peers: Sequence[gateway_pb2.Peer], now: datetime, output: Output) -> None:
-    columns = [Column("PEER"), Column("LINK"), Column("SINCE"), Column("HEARD"), Column("ADDRESS")]
-    rows = [
-        [
-            peer.name,
-            label(gateway_pb2.LinkState.Name(peer.link_state), "LINK_STATE_"),
-            since_text(datetime_of(peer.link_since_time), now) if peer.HasField("link_since_time") else "-",
-            f"{_seconds_ago(datetime_of(peer.last_heard_time), now)} ago"
-            if peer.HasField("last_heard_time")
-            else "never",
-            peer.address or "calls us",
-        ]
-        for peer in peers
-    ]
-    output.line()
-    output.table(columns, rows)
-    for peer in peers:
-        if peer.link_reason:
-            name = output.judged(peer.name, _LINKS.get(peer.link_state, Verdict.DOUBTFUL))
-            output.line(f"  {name}: {printable(peer.link_reason)}")
 
 
 def _print_link(link: transfer_pb2.LinkStatus, now: datetime, output: Output) -> None:

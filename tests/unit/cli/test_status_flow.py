@@ -61,7 +61,7 @@ def test_all_of_it(lib: Run, site: ClientSite) -> None:
     assert (said.code, said.err) == (ExitCode.DONE, "")
     text = "\n".join(" ".join(line.split()) for line in said.out.splitlines())
     assert "nersc: Connection refused" in text
-    assert "telescope inbound - never calls us" in text
+    assert "telescope inbound none: it calls here" in text
     assert "sending to nersc fails: no answer; tried again at " in text
     assert "nothing is sent to moon: it is paused; `librarian peer resume moon`" in text
     assert "sending to fine" not in text
