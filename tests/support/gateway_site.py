@@ -28,6 +28,7 @@ from librarian.rpc import channel_options
 from standalone.toml import dump_toml
 from support.eventually import eventually
 from svckit.auth import Caller, Verifier
+from svckit.clock import Clock
 from svckit.keys import ensure_keys
 from svckit.server import Runtime, serving
 from svckit.settings import settings_from
@@ -185,6 +186,8 @@ async def gateway_site(
     stores: Sequence[str] = ("fast",),
     folder: Path | None = None,
     in_process: bool = True,
+    name: str = "chajnantor",
+    clock: Clock | None = None,
     **gateway: Any,
 ) -> AsyncIterator[GatewaySite]:
     """All of it running, the fake services included; `gateway`: more of that section of the settings.
@@ -195,11 +198,13 @@ async def gateway_site(
     async with AsyncExitStack() as stack:
         folder = folder or await stack.enter_async_context(short_folder())
         values = settings_values(folder, dsn, stores)
+        values["site"]["name"] = name
         values["gateway"].update(gateway)
         settings = settings_from(values)
 
         async def fake(address: str, audience: str) -> FakeService:
-            service = FakeService(address, Verifier.load(folder / "keys", audience))
+            verifier = Verifier.load(folder / "keys", audience, clock=clock)
+            service = FakeService(address, verifier)
             await service.start()
             stack.push_async_callback(service.stop)
             return service
@@ -207,7 +212,7 @@ async def gateway_site(
         catalog = await fake(settings.services.catalog, "catalog")
         transfer = await fake(settings.services.transfer, "transfer")
         fakes = {name: await fake(address, "store") for name, address in settings.services.stores.items()}
-        runtime = Runtime("gateway", settings)
+        runtime = Runtime("gateway", settings, clock=clock)
         (folder / "address").unlink(missing_ok=True)
         if in_process:
             await stack.enter_async_context(serving(runtime, build))

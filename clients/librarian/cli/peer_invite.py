@@ -42,8 +42,8 @@ def command(
         # The code alone on stdout, so that it can be piped into a file.
         sys.stdout.write(invited.code + "\n")
         output.note(
-            f"good once, until {time_text(datetime_of(invited.expire_time))}; not shown again. Whoever has it "
-            f"can join as {name}.\nat {name}: librarian peer join CODE"
+            f"good once, until {time_text(datetime_of(invited.expire_time))}, and not shown again: "
+            f"whoever has it can join as {name}\nat {name}: librarian peer join CODE"
         )
 
     run(body, site=site, as_json=as_json)
