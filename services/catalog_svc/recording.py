@@ -38,15 +38,16 @@ async def record_receipts(context: Context, request: pb.RecordReceiptsRequest) -
         known = await queries.contents(connection, uids) if uids else {}
         good = _fitting(found, known, refused)
         recorded = await _record(context, connection, good) if good else 0
-        context.faults.hit("catalog.receipts_recorded")
         response = pb.RecordReceiptsResponse(recorded_count=recorded)
         for index in sorted(refused):
             response.verdicts.add(index=index, error=item_error(refused[index]))
         return response
 
-    return await context.once(
+    response = await context.once(
         "RecordReceipts", request.request_id, request, pb.RecordReceiptsResponse, action
     )
+    context.faults.hit("catalog.receipts_recorded")
+    return response
 
 
 async def list_receipts(context: Context, request: pb.ListReceiptsRequest) -> pb.ListReceiptsResponse:

@@ -14,6 +14,7 @@ from sqlalchemy import (
     SmallInteger,
     Text,
     all_,
+    and_,
     any_,
     bindparam,
     cast,
@@ -133,18 +134,25 @@ async def copies_of(connection: Bare, uids: list[str]) -> Rows:
     return await _copies_of().fetch(connection, uids=uids)
 
 
-def _has_replica(condition: ColumnElement[bool]) -> ColumnElement[bool]:
-    return exists().where(replicas.c.dataset_uid == datasets.c.uid, condition)
+def _replica_with(*conditions: ColumnElement[bool]) -> ColumnElement[bool]:
+    return and_(replicas.c.dataset_uid == datasets.c.uid, *conditions)
 
 
 def _available_on(store: str) -> ColumnElement[bool]:
     available = replicas.c.state == literal_column(str(ReplicaState.AVAILABLE.value))
-    return _has_replica((replicas.c.store == bindparam(store, type_=Text)) & available)
+    return _replica_with(replicas.c.store == bindparam(store, type_=Text), available)
 
 
 def _receipted_by(site: str) -> ColumnElement[bool]:
     of_site = remote_replicas.c.site == bindparam(site, type_=Text)
-    return exists().where(remote_replicas.c.dataset_uid == datasets.c.uid, of_site)
+    return and_(remote_replicas.c.dataset_uid == datasets.c.uid, of_site)
+
+
+def _none(copy: ColumnElement[bool]) -> ColumnElement[bool]:
+    """Looked for dataset by dataset. NOT EXISTS would be a join, which without statistics, as on a new site,
+    PostgreSQL makes by comparing every dataset with every copy.
+    """
+    return select(literal_column("1")).where(copy).limit(literal_column("1")).scalar_subquery().is_(None)
 
 
 # By the names of `filters.Listing.values`.
@@ -156,11 +164,13 @@ _CONDITIONS: dict[str, ColumnElement[bool]] = {
     "max_size_bytes": datasets.c.size_bytes <= bindparam("max_size_bytes", type_=BigInteger),
     "after": datasets.c.create_time_us >= bindparam("after", type_=BigInteger),
     "before": datasets.c.create_time_us < bindparam("before", type_=BigInteger),
-    "has_store": _available_on("has_store"),
-    "lacks_store": ~_available_on("lacks_store"),
-    "has_site": _receipted_by("has_site"),
-    "lacks_site": ~_receipted_by("lacks_site"),
-    "has_replica_state": _has_replica(replicas.c.state == bindparam("has_replica_state", type_=SmallInteger)),
+    "has_store": exists().where(_available_on("has_store")),
+    "lacks_store": _none(_available_on("lacks_store")),
+    "has_site": exists().where(_receipted_by("has_site")),
+    "lacks_site": _none(_receipted_by("lacks_site")),
+    "has_replica_state": exists().where(
+        _replica_with(replicas.c.state == bindparam("has_replica_state", type_=SmallInteger))
+    ),
 }
 
 
