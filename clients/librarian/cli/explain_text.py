@@ -27,15 +27,14 @@ _STANDINGS = {
     transfer_pb2.STANDING_NO_ROUTE: ("no route wants it there", Verdict.DOUBTFUL),
     transfer_pb2.STANDING_NOT_PLANNED_YET: ("a route wants it; not planned yet", None),
 }
-# What people can do, where the site says nothing of what comes next.
-_NEXT = {
-    transfer_pb2.STANDING_HELD: "mend that, then `librarian transfer retry {transfer}`",
+# The command for what only a person can do.
+_TO_DO = {
+    transfer_pb2.STANDING_HELD: "`librarian transfer retry {transfer}` when that is mended",
     transfer_pb2.STANDING_FAILED: "`librarian transfer retry {transfer}` tries it again",
     transfer_pb2.STANDING_CANCELLED: "`librarian transfer retry {transfer}` takes it up again",
     transfer_pb2.STANDING_NO_ROUTE: (
         "`librarian route add --to {destination} --match GLOB --backfill` makes one"
     ),
-    transfer_pb2.STANDING_NOT_PLANNED_YET: "`librarian status` tells whether the workers are up",
 }
 
 
@@ -68,7 +67,7 @@ def print_explained(found: transfer_pb2.ExplainDatasetResponse, now: datetime, o
     output.line(output.bold(printable(found.name)))
     if not found.explanations:
         output.line("  no route, no transfer and no receipt: it is at this site alone")
-        output.line("  next    `librarian route add --to SITE --match GLOB --backfill` sends it on")
+        output.line("  to do      `librarian route add --to SITE --match GLOB --backfill` sends it on")
     for one in found.explanations:
         output.line()
         _print_one(one, now, output)
@@ -80,21 +79,25 @@ def _print_one(one: transfer_pb2.Explanation, now: datetime, output: Output) -> 
     )
     told = output.judged(words, verdict) if verdict is not None else words
     output.line(f"  at {output.bold(one.destination)}: {told}")
+    if one.summary:
+        output.line(f"    {printable(one.summary)}")
     facts = [
-        ("because", one.summary),
         ("receipt", _receipt_text(one)),
         ("route", _route_text(one)),
         ("now", _progress_text(one)),
-        ("waits", one.waits_for and f"for {one.waits_for.removeprefix('for ')}"),
+        ("waits for", one.waits_for),
         ("since", since_text(datetime_of(one.since_time), now) if one.HasField("since_time") else ""),
         ("next", _next_text(one, now)),
+        ("to do", _to_do(one)),
     ]
     for fact, text in facts:
         if text:
-            output.line(f"    {fact:<7}  {printable(text)}")
-    if one.transfer.HasField("error") and one.standing != transfer_pb2.STANDING_THERE:
+            output.line(f"    {fact:<9}  {printable(text)}")
+    error = one.transfer.error
+    told_already = error.reason in one.summary or one.standing == transfer_pb2.STANDING_THERE
+    if error.reason and not told_already:
         output.line("    trouble")
-        print_trouble(one.transfer.error, output, indent="      ")
+        print_trouble(error, output, indent="      ")
     unmatched = [verdict for verdict in one.routes if not verdict.matches]
     if unmatched and not any(verdict.matches for verdict in one.routes):
         output.line("    no route matches, because")
@@ -141,7 +144,10 @@ def _progress_text(one: transfer_pb2.Explanation) -> str:
 
 
 def _next_text(one: transfer_pb2.Explanation, now: datetime) -> str:
-    hint = _NEXT.get(one.standing, "").format(transfer=one.transfer.transfer_id, destination=one.destination)
-    text = one.next_step or hint
     when = coming_text(datetime_of(one.next_time), now) if one.HasField("next_time") else ""
-    return f"{text}, {when}" if text and when else text or when
+    return ", ".join(part for part in (one.next_step, when) if part)
+
+
+def _to_do(one: transfer_pb2.Explanation) -> str:
+    hint = _TO_DO.get(one.standing, "")
+    return hint.format(transfer=one.transfer.transfer_id, destination=one.destination)

@@ -67,7 +67,7 @@ def test_on_its_way(capsys: pytest.CaptureFixture[str]) -> None:
     )
     assert text.splitlines()[2:] == [
         "at nersc: on its way",
-        "because its bytes are being moved",
+        "its bytes are being moved",
         "route satp3/** to nersc by stream",
         "now moving, 250 MB of 1.00 GB (25 %), 5.00 MB/s",
         "since 2026-11-22 18:00 (12 m 00 s)",
@@ -103,6 +103,23 @@ def test_held_says_what_to_do(capsys: pytest.CaptureFixture[str]) -> None:
     assert "what to do: a name means one thing for ever" in text
     assert f"librarian transfer retry {held.transfer_id}" in text
     assert "route to nersc by stream, since removed" in text
+
+
+def test_a_trouble_is_told_once_and_the_site_s_word_does_not_hide_the_command(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    held = transfer(3, "held", trouble=NameTaken("other bytes have that name"))
+    explanation = transfer_pb2.Explanation(
+        destination="nersc",
+        standing=transfer_pb2.STANDING_HELD,
+        summary="NAME_TAKEN: other bytes have that name",
+        next_step="retry it when mended",
+        transfer=held,
+    )
+    text = told(explanation, capsys)
+    assert text.count("NAME_TAKEN") == 1
+    assert "next retry it when mended" in text
+    assert f"to do `librarian transfer retry {held.transfer_id}`" in text
 
 
 def test_no_route_says_why_of_each(capsys: pytest.CaptureFixture[str]) -> None:
