@@ -6,7 +6,7 @@ import asyncio
 import os
 import random
 import socket
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -26,8 +26,12 @@ from svckit.notifications import listening
 from svckit.server import Runtime, ServicerRegistration
 from svckit.sitekeys import SiteKeys
 from transfer_svc.context import Channels, Context
+from transfer_svc.movers.base import Mover
 from transfer_svc.origins import Origins
 from transfer_svc.receiving.servicer import FederationServicer
+from transfer_svc.sending.assembly import sending
+from transfer_svc.sending.means import SendingChannels
+from transfer_svc.sending.watching import Watchers
 from transfer_svc.servicer import TransferServicer
 from transfer_svc.stores import Stores
 from transfer_svc.tables import requests
@@ -48,6 +52,7 @@ async def build(runtime: Runtime) -> AsyncIterator[Sequence[ServicerRegistration
     """The transfer service. Raises InvalidConfig and what keeps it from its database."""
     settings = runtime.settings.transfer
     waiting = Waiting()
+    watchers = Watchers()
     async with AsyncExitStack() as stack:
         context = await stack.enter_async_context(_opened(runtime))
         await stack.enter_async_context(
@@ -59,7 +64,11 @@ async def build(runtime: Runtime) -> AsyncIterator[Sequence[ServicerRegistration
             )
         )
         origins = _origins(runtime)
-        servicer = TransferServicer(context, waiting, origins, runtime.stopping)
+        changes = SendingChannels.of_schema(settings.schema)
+        await stack.enter_async_context(
+            listening(settings.dsn, changes.moved, application_name="librarian-moved-ear", hear=watchers.hear)
+        )
+        servicer = TransferServicer(context, waiting, origins, runtime.stopping, changes, watchers)
         federation = FederationServicer(context, waiting, origins.site_keys, runtime.stopping)
         runtime.spawn("sweep", _sweep(context))
         yield [
@@ -73,8 +82,12 @@ async def build(runtime: Runtime) -> AsyncIterator[Sequence[ServicerRegistration
 
 
 @asynccontextmanager
-async def build_worker(runtime: Runtime) -> AsyncIterator[Sequence[ServicerRegistration]]:
-    """A worker: serves nothing but its metrics. Raises as `build`."""
+async def build_worker(
+    runtime: Runtime, movers: Mapping[str, Mover] | None = None
+) -> AsyncIterator[Sequence[ServicerRegistration]]:
+    """A worker: serves nothing but its metrics. `movers`: all there are, where none are given. Raises as
+    `build`.
+    """
     settings = runtime.settings.transfer
     async with AsyncExitStack() as stack:
         context = await stack.enter_async_context(_opened(runtime))
@@ -87,15 +100,18 @@ async def build_worker(runtime: Runtime) -> AsyncIterator[Sequence[ServicerRegis
             metrics=WorkMetrics(runtime.metrics),
             tracing=runtime.tracing,
         )
+        origins = _origins(runtime)
+        owner = f"{socket.gethostname()}/{os.getpid()}/{context.ids.new_uid()}"
         worker = Worker(
             context,
             means,
-            _origins(runtime),
+            origins,
             runtime.settings.worker,
             bell=bell,
             stopping=runtime.stopping,
-            owner=f"{socket.gethostname()}/{os.getpid()}/{context.ids.new_uid()}",
+            owner=owner,
         )
+        await stack.enter_async_context(sending(runtime, context, origins.site_keys, owner, movers))
         runtime.spawn("claims", worker.run())
         runtime.spawn("leases", worker.keep_leases())
         yield ()

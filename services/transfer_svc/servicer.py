@@ -12,7 +12,6 @@ from typing import Any
 from grpc.aio import ServicerContext
 
 from librarian.api.transfer.v1 import transfer_pb2 as pb
-from librarian.api.transfer.v1.transfer_pb2_grpc import TransferServiceServicer
 from svckit.auth import current_caller
 from transfer_svc import begin, handover, reading
 from transfer_svc.context import Context
@@ -22,16 +21,28 @@ from transfer_svc.receiving.listing import list_deliveries
 from transfer_svc.receiving.peers import put_peers
 from transfer_svc.registering import register_trees
 from transfer_svc.scanning import scan_store
+from transfer_svc.sending.means import SendingChannels
+from transfer_svc.sending.servicer import SendingServicer
+from transfer_svc.sending.watching import Watchers
 from transfer_svc.verifying import verify_replicas
 from transfer_svc.waiting import Waiting
 
 _Call = ServicerContext[Any, Any]
 
 
-class TransferServicer(TransferServiceServicer):
+class TransferServicer(SendingServicer):
     """`stopping` is set when the process is told to end: waits end then."""
 
-    def __init__(self, context: Context, waiting: Waiting, origins: Origins, stopping: asyncio.Event) -> None:
+    def __init__(
+        self,
+        context: Context,
+        waiting: Waiting,
+        origins: Origins,
+        stopping: asyncio.Event,
+        channels: SendingChannels,
+        watchers: Watchers,
+    ) -> None:
+        super().__init__(context, stopping, channels, watchers)
         self._context = context
         self._waiting = waiting
         self._origins = origins

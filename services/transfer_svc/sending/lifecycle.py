@@ -51,6 +51,8 @@ TRANSFER: Final[Lifecycle[TransferState, TransferEvent]] = Lifecycle(
         (_S.PLANNED, _E.ENQUEUE): _S.QUEUED,
         (_S.QUEUED, _E.OFFER): _S.OFFERED,
         (_S.OFFERED, _E.ACCEPT): _S.MOVING,
+        # The receiver has forgotten it, restored from a backup: the bytes are to come again.
+        (_S.DELIVERED, _E.ACCEPT): _S.MOVING,
         (_S.OFFERED, _E.DELIVER): _S.DELIVERED,
         (_S.MOVING, _E.DELIVER): _S.DELIVERED,
         **{(state, _E.VERIFY): _S.VERIFIED for state in (*BATCHED,)},

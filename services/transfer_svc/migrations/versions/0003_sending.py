@@ -27,6 +27,8 @@ CREATE TABLE routes (
     backfill_token text NOT NULL DEFAULT '',
     backfilled_count bigint NOT NULL DEFAULT 0
 );
+CREATE UNIQUE INDEX routes_in_use ON routes (destination, destination_kind, name_glob, tags_json, via)
+    WHERE NOT removed;
 
 CREATE TABLE transfers (
     transfer_id text COLLATE "C" PRIMARY KEY,
@@ -58,9 +60,11 @@ CREATE TABLE transfers (
 CREATE UNIQUE INDEX transfers_active ON transfers (dataset_uid, destination, destination_kind, way)
     WHERE state IN (1, 2, 3, 4, 5, 7);
 CREATE INDEX transfers_of_dataset ON transfers (dataset_uid, destination);
-CREATE INDEX transfers_waiting ON transfers (route_id, rank) WHERE state = 2;
+-- The queue, and those of it that wait for a time; so that a long backlog of either costs the other nothing.
+CREATE INDEX transfers_waiting ON transfers (route_id, rank) WHERE state = 2 AND not_before IS NULL;
+CREATE INDEX transfers_put_off ON transfers (not_before) WHERE state = 2 AND not_before IS NOT NULL;
 CREATE INDEX transfers_of_batch ON transfers (batch_id) WHERE batch_id IS NOT NULL;
-CREATE INDEX transfers_live ON transfers (destination, state) WHERE state IN (1, 2, 3, 4, 5, 7, 8);
+CREATE INDEX transfers_live ON transfers (route_id, state) WHERE state IN (1, 3, 4, 5, 7, 8);
 
 CREATE TABLE transfer_log (
     transfer_id text COLLATE "C" NOT NULL,
@@ -80,6 +84,10 @@ CREATE TABLE batches (
     destination_kind smallint NOT NULL,
     via text NOT NULL,
     done boolean NOT NULL DEFAULT false,
+    -- Something in it is still to be moved: it takes one of the mover's places.
+    moving boolean NOT NULL DEFAULT true,
+    -- The OfferRequest as it was first sent, to be sent again as it is. Null before, and once done.
+    offer bytea,
     handle text NOT NULL DEFAULT '',
     create_time timestamptz NOT NULL,
     lease_owner text,
@@ -88,7 +96,7 @@ CREATE TABLE batches (
     attempt_count integer NOT NULL DEFAULT 0,
     not_before timestamptz
 );
-CREATE INDEX batches_due ON batches (not_before) WHERE NOT done;
+CREATE INDEX batches_open ON batches (route_id) WHERE NOT done;
 
 CREATE TABLE planner (
     planner_id smallint PRIMARY KEY,
@@ -103,7 +111,8 @@ CREATE TABLE planner (
 INSERT INTO planner (planner_id) VALUES (1);
 
 CREATE TABLE links (
-    destination text COLLATE "C" PRIMARY KEY,
+    destination text COLLATE "C" NOT NULL,
+    destination_kind smallint NOT NULL,
     failure_count integer NOT NULL DEFAULT 0,
     reason text NOT NULL DEFAULT '',
     since_time timestamptz,
@@ -111,11 +120,8 @@ CREATE TABLE links (
     last_success_time timestamptz,
     receipts_epoch bigint NOT NULL DEFAULT 0,
     receipts_sequence bigint NOT NULL DEFAULT 0,
-    lease_owner text,
-    lease_fence bigint NOT NULL DEFAULT 0,
-    lease_until timestamptz,
-    attempt_count integer NOT NULL DEFAULT 0,
-    not_before timestamptz
+    receipts_time timestamptz,
+    PRIMARY KEY (destination, destination_kind)
 )
 """
 
