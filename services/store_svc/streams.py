@@ -17,12 +17,13 @@ from store_svc.following import Early
 from store_svc.identity import OpenRoot
 from store_svc.kit import Kit
 from store_svc.lifecycle import UploadState
+from store_svc.openupload import OpenUpload
 from store_svc.queries import holdings as holding_queries
 from store_svc.queries import stores as store_queries
 from store_svc.queries import uploads as queries
 from store_svc.records import Store, Upload
 from store_svc.tickets import Ticket
-from store_svc.writing import OpenUpload, WriteSession
+from store_svc.writing import WriteSession
 
 # Handed to a thread at once; as much again may wait while that one writes.
 _HANDED_BYTES: Final = 8 << 20

@@ -11,7 +11,7 @@ import stat
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from threading import Lock
 from typing import Final
 
@@ -28,7 +28,7 @@ from librarian.fileerrors import is_full, no_room
 from librarian.manifests import MemberKind
 from librarian.names import printable
 from store_svc import layout
-from store_svc.chunks import Chunk, check_chunk, closed
+from store_svc.chunks import Chunk, check_chunk
 from store_svc.directories import (
     CREATE_AND_READ,
     DIRECTORY,
@@ -39,9 +39,8 @@ from store_svc.directories import (
     stands_exactly,
 )
 from store_svc.filesystem import FileSystem, write_all
-from store_svc.following import FOLLOWED_BYTES, EarlyChecksum, Follower, Start
-from store_svc.identity import StoreRoot
-from store_svc.records import Store, Upload
+from store_svc.following import FOLLOWED_BYTES, Follower, Start
+from store_svc.openupload import OpenUpload
 from store_svc.taking import INCOMPLETE
 
 _KEPT_OPEN: Final = 8
@@ -49,56 +48,6 @@ _WRITEBACK_BYTES: Final = 16 << 20
 _IN_THE_WAY: Final = {errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.EEXIST, errno.ENOTEMPTY}
 _DEFAULT_MODE: Final = 0o644
 _APPEND: Final = os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
-
-
-@dataclass(eq=False, slots=True)
-class OpenUpload:
-    """An upload that takes bytes, as this process remembers it. `written_bytes`: of all its files, as far
-    as they came in streams or were there when the first chunk came. `last_news`: seconds since 1970.
-    `early`: of members, by path, that came whole in one stream.
-    """
-
-    upload: Upload
-    store: Store
-    root: StoreRoot
-    written_bytes: int = 0
-    closed: bool = False
-    last_news: float = 0.0
-    early: dict[str, EarlyChecksum] = field(default_factory=dict)
-    _followers: dict[str, Follower] = field(default_factory=dict)
-    _sessions: set[WriteSession] = field(default_factory=set)
-    _guard: Lock = field(default_factory=Lock)
-
-    def join(self, session: WriteSession) -> None:
-        """Raises UploadClosed."""
-        with self._guard:
-            if self.closed:
-                raise closed(self.upload.upload_id)
-            self._sessions.add(session)
-
-    def leave(self, session: WriteSession) -> None:
-        with self._guard:
-            self._sessions.discard(session)
-
-    def follow(self, path: str, follower: Follower) -> None:
-        with self._guard:
-            self._followers[path] = follower
-
-    def begin_anew(self, path: str) -> None:
-        """Whoever else is at work on a member shall not stand in the way of opening it."""
-        self.early.pop(path, None)
-        with self._guard:
-            follower = self._followers.pop(path, None)
-        if follower is not None:
-            follower.give_up()
-
-    def close(self) -> None:
-        """Refuses bytes from now on; no descriptor of ours is open for writing when this returns."""
-        with self._guard:
-            self.closed = True
-            sessions = list(self._sessions)
-        for session in sessions:
-            session.drop(self.upload.upload_id)
 
 
 @dataclass(slots=True)
