@@ -52,6 +52,8 @@ class CheckIns:
         self._own = own
         self._seconds = seconds
         self._running: dict[tuple[str, PeerAddress], asyncio.Task[None]] = {}
+        # Of the peers that did not answer when they were last called.
+        self._silent: dict[str, asyncio.Event] = {}
 
     async def follow(self, bell: Bell) -> None:
         """Keeps a task for each peer, and none for those that went. Never returns."""
@@ -64,6 +66,11 @@ class CheckIns:
             for task in self._running.values():
                 task.cancel()
             await asyncio.gather(*self._running.values(), return_exceptions=True)
+
+    def heard(self, name: str) -> None:
+        """That peer has called: one that was not reached is tried again at once."""
+        if name in self._silent:
+            self._silent[name].set()
 
     async def check_in(self, peer: Peer) -> bool:
         """One call, and what it told; whether it got through. Raises Unavailable: our own database."""
@@ -89,6 +96,8 @@ class CheckIns:
         return True
 
     async def _look(self) -> None:
+        # Whatever rang the bell is newer than what is remembered.
+        self._book.forget()
         try:
             live = (await self._book.peers()).by_name.values()
         except Unavailable as error:
@@ -118,7 +127,19 @@ class CheckIns:
                 reached = peer is not None and await self.check_in(peer)
             except Unavailable as error:
                 self._logger.warning("check_in_put_off", peer=name, message=error.message)
-            await asyncio.sleep(self._seconds if reached else min(self._seconds, _DOWN_SECONDS))
+            if reached:
+                await asyncio.sleep(self._seconds)
+            else:
+                await self._wait_for_sign(name, min(self._seconds, _DOWN_SECONDS))
+
+    async def _wait_for_sign(self, name: str, seconds: float) -> None:
+        sign = self._silent[name] = asyncio.Event()
+        try:
+            await asyncio.wait_for(sign.wait(), seconds)
+        except TimeoutError:
+            return
+        finally:
+            del self._silent[name]
 
     async def _keep(self, peer: Peer, answer: CheckInResponse, asked: datetime) -> None:
         """Raises SignatureInvalid for keys that are not the peer's."""

@@ -95,7 +95,7 @@ class Peering:
         )
         joining = Joining(database, clock, ids, keys=keys, own=own)
         self._for_people = PeerServicer(keys.site, self.desk, joining, self._watch, bell)
-        self._for_sites = PairingServicer(pairing, bell)
+        self._for_sites = PairingServicer(pairing, self._check_ins, bell)
 
     @property
     def registrations(self) -> Sequence[ServicerRegistration]:

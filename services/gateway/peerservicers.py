@@ -6,6 +6,7 @@ from typing import Any
 
 import grpc.aio
 
+from gateway.checkins import CheckIns
 from gateway.joining import Joining
 from gateway.pairing import Pairing
 from gateway.peerdesk import PeerDesk
@@ -59,8 +60,9 @@ class PeerServicer(PeerServiceServicer):
 
 
 class PairingServicer(PairingServiceServicer):
-    def __init__(self, pairing: Pairing, bell: Bell) -> None:
+    def __init__(self, pairing: Pairing, check_ins: CheckIns, bell: Bell) -> None:
         self._pairing = pairing
+        self._check_ins = check_ins
         self._bell = bell
 
     async def Hello(self, request: federation.HelloRequest, context: Context) -> federation.HelloResponse:  # noqa: ARG002, N802
@@ -76,4 +78,7 @@ class PairingServicer(PairingServiceServicer):
         request: federation.CheckInRequest,
         context: Context,  # noqa: ARG002
     ) -> federation.CheckInResponse:
-        return await self._pairing.check_in(request, current_caller())
+        caller = current_caller()
+        response = await self._pairing.check_in(request, caller)
+        self._check_ins.heard(caller.subject)
+        return response

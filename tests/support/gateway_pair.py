@@ -24,7 +24,7 @@ from svckit.peerlink import PeerAddress, PeerLink, PeerLinks
 from svckit.sitekeys import SiteKeys
 
 FEDERATION = "/librarian.api.federation.v1.FederationService/"
-CHECK_IN_SECONDS = 0.3
+CHECK_IN_SECONDS = 1.0
 
 
 class ShiftedClock(SystemClock):
