@@ -139,7 +139,11 @@ def live_dataset(dataset: catalog_pb2.Dataset) -> LiveDataset:
         dataset.kind,
         dataset.digest.algorithm,
         dataset.digest.value,
-        frozenset(replica.store for replica in dataset.replicas),
+        frozenset(
+            replica.store
+            for replica in dataset.replicas
+            if replica.state == common_pb2.REPLICA_STATE_AVAILABLE
+        ),
     )
 
 

@@ -26,6 +26,7 @@ from librarian.errors import (
     NothingStaged,
     PathHeldByUpload,
     PathTaken,
+    ReplicaCorrupt,
     SourceChanged,
     SpecialFile,
     StagedFileChanged,
@@ -39,6 +40,7 @@ from librarian.errors import (
     UploadTooLarge,
 )
 from transfer_svc.lifecycle import IngestEvent
+from transfer_svc.replicas import ReplicaState
 
 # Everything about the request, the name or the bytes themselves. Silence, refusals of the moment, a store
 # that is off, a full disk, a caller not known: all of these can pass.
@@ -125,7 +127,7 @@ class Bytes:
 
 @dataclass(frozen=True, slots=True)
 class LiveDataset:
-    """What the catalogue has under a name. `stores`: with a copy, in whatever state."""
+    """What the catalogue has under a name. `stores`: with a good copy."""
 
     uid: str
     kind: int
@@ -224,6 +226,22 @@ def after_adopting(
     if isinstance(error, NotFound):
         # It is gone: the next offer has its place.
         return failed(Unavailable(f"what lay at the place of {name} is gone", remedy="offer it again"))
+    return failed(error) if is_permanent(error) else Decision(Step.RETRY, error=error)
+
+
+def after_rereading(name: str, state: ReplicaState, error: LibrarianError | None) -> Decision | None:
+    """A tree the store had in its books was read again in full; None: every byte agreed."""
+    if state is ReplicaState.AVAILABLE:
+        return None
+    if state in {ReplicaState.CORRUPT, ReplicaState.MISSING}:
+        return failed(
+            ReplicaCorrupt(
+                f"what lies at the place of {name} is not as it was recorded",
+                remedy="`librarian verify` the dataset; what is there has to be set aside first",
+                name=name,
+            )
+        )
+    error = error or InternalError("the store did not say what it read")
     return failed(error) if is_permanent(error) else Decision(Step.RETRY, error=error)
 
 

@@ -84,14 +84,14 @@ class Landing:
         errors, gone = self._opening.errors, self._opening.refused
         for number, error in list(errors.items()):
             upload = ingests[number].ingest_id
-            if number not in gone:
+            if isinstance(error, PathTaken):
+                self._found.add(number)
+            elif number not in gone:
                 if isinstance(error, _CLOSED):
                     closed.append(upload)
                     errors[number] = Unavailable(
                         f"upload {upload} was closed meanwhile", remedy="offer it again in another batch"
                     )
-            elif isinstance(error, PathTaken):
-                self._found.add(number)
             elif is_passing(error):
                 forgotten.append(upload)
             else:

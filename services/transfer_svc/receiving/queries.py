@@ -257,7 +257,7 @@ async def refuse_deliveries(connection: Bare, refused: Sequence[tuple[str, str]]
 
 
 _FORGET: Final = compile_hot(
-    delete(deliveries).where(_any(_d.upload_id, "uploads"), _d.state == DeliveryState.ACCEPTED)
+    delete(deliveries).where(_any(_d.upload_id, "uploads"), before(DeliveryEvent.WITHDRAW))
 )
 
 

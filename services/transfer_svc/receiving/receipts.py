@@ -29,17 +29,24 @@ class Known:
 
 async def look_up(context: Context, uids: Sequence[str], names: Sequence[str]) -> Known:
     """Up to 1000 of each. Raises Unavailable where the catalogue does not answer."""
-    get = context.catalog.BatchGetDatasets
     by_uid, by_name, listing = await asyncio.gather(
-        get(catalog_pb2.BatchGetDatasetsRequest(uids=uids)),
-        get(catalog_pb2.BatchGetDatasetsRequest(names=names)),
+        _get(context, catalog_pb2.BatchGetDatasetsRequest(uids=uids)),
+        _get(context, catalog_pb2.BatchGetDatasetsRequest(names=names)),
         context.stores.listing(),
     )
     stores = {store.name: store for store in listing.stores}
     return Known(
-        {dataset.uid: _held(dataset, stores) for dataset in by_uid.datasets},
-        {dataset.name: _held(dataset, stores) for dataset in by_name.datasets},
+        {dataset.uid: _held(dataset, stores) for dataset in by_uid},
+        {dataset.name: _held(dataset, stores) for dataset in by_name},
     )
+
+
+async def _get(
+    context: Context, request: catalog_pb2.BatchGetDatasetsRequest
+) -> Sequence[catalog_pb2.Dataset]:
+    if not request.uids and not request.names:
+        return ()
+    return (await context.catalog.BatchGetDatasets(request)).datasets
 
 
 def _held(dataset: catalog_pb2.Dataset, stores: Mapping[str, StoreView]) -> Held:

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from typing import Any
 
 import pytest
 from support.eventually import eventually
-from transfer_lab.processes import Supervised, plan_fault, supervised, write_settings
+from transfer_lab.processes import Supervised, insist, plan_fault, supervised, write_settings
 from transfer_lab.rig import Client, Rig, new_id
 from transfer_lab.store import Content, file_content, tree_content
 
-from librarian import errors
 from librarian.api.common.v1 import common_pb2
 from librarian.api.transfer.v1 import transfer_pb2 as pb
 from svckit.auth import Caller, Role
@@ -23,21 +20,6 @@ OPERATOR = Caller("olga", Role.OPERATOR, token_id="token-olga")
 LEASE = {"lease_seconds": 0.6, "poll_seconds": 0.3}
 # No scenario has more failpoints than this.
 MANY = 60
-
-
-async def insist(call: Callable[[], Awaitable[Any]]) -> Any:
-    """What a client does whose service is being restarted: the same request again."""
-    answers: list[Any] = []
-
-    async def answered() -> bool:
-        try:
-            answers.append(await call())
-        except (errors.Unavailable, errors.DeadlineExceeded, errors.Cancelled) as error:
-            raise AssertionError(error.message) from error
-        return True
-
-    await eventually(answered, timeout=60.0, what="the service is back")
-    return answers[0]
 
 
 async def scenario(client: Client, prefix: str) -> None:

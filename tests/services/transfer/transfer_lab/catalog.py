@@ -3,6 +3,7 @@
 # ruff: noqa: N802 - gRPC's names
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -156,6 +157,14 @@ class FakeCatalog(CatalogServiceServicer):
             next_page_token=page[-1] if len(names) > len(page) else "",
         )
 
+    async def WatchEvents(
+        self, request: pb.WatchEventsRequest, context: Any
+    ) -> AsyncIterator[pb.WatchEventsResponse]:
+        await self.trouble.enter("WatchEvents")
+        yield pb.WatchEventsResponse(next=pb.EventCursor(epoch=1))
+        # Nothing happens here.
+        await asyncio.Event().wait()
+
     async def GetSummary(self, request: pb.GetSummaryRequest, context: Any) -> pb.GetSummaryResponse:
         await self.trouble.enter("GetSummary")
         sizes = {dataset.uid: dataset.size_bytes for dataset in self.live.values()}
@@ -188,7 +197,8 @@ class FakeCatalog(CatalogServiceServicer):
             return pb.PublishVerdict(index=index, outcome=pb.PUBLISH_OUTCOME_REFUSED, error=item_error(error))
         if live is None:
             self._enter(datasets, index)
-        if live is None or (uid, store) not in self.replicas:
+        known = self.replicas.get((uid, store))
+        if known is None or known.state != common_pb2.REPLICA_STATE_AVAILABLE:
             self._set_replica(uid, store, common_pb2.REPLICA_STATE_AVAILABLE, "")
         outcome = pb.PUBLISH_OUTCOME_ALREADY_THERE if live else pb.PUBLISH_OUTCOME_PUBLISHED
         return pb.PublishVerdict(index=index, outcome=outcome, uid=uid)

@@ -6,14 +6,17 @@ import asyncio
 import json
 import signal
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from support.eventually import eventually
 
+from librarian.errors import Cancelled, DeadlineExceeded, Unavailable
 from transfer_lab.rig import Rig, site_values
+
+T = TypeVar("T")
 
 _KEEPER = Path(__file__).parent / "keeper.py"
 
@@ -31,6 +34,21 @@ def plan_fault(rig: Rig, service: str, **plan: Any) -> Path:
     path = rig.directory / f"faults.{service}"
     path.write_text(json.dumps(plan))
     return path
+
+
+async def insist(call: Callable[[], Awaitable[T]]) -> T:
+    """What a caller does whose service is being restarted: the same request again."""
+    answers: list[T] = []
+
+    async def answered() -> bool:
+        try:
+            answers.append(await call())
+        except (Unavailable, DeadlineExceeded, Cancelled) as error:
+            raise AssertionError(error.message) from error
+        return True
+
+    await eventually(answered, timeout=60.0, what="the service is back")
+    return answers[0]
 
 
 class Supervised:
