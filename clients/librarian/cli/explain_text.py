@@ -37,6 +37,8 @@ _TO_DO = {
     ),
 }
 
+_HINDERED = frozenset({transfer_pb2.STANDING_WAITING, transfer_pb2.STANDING_NOT_PLANNED_YET})
+
 
 def is_there(found: transfer_pb2.ExplainDatasetResponse) -> bool:
     """Everywhere that was asked about, and there was such a place."""
@@ -149,5 +151,8 @@ def _next_text(one: transfer_pb2.Explanation, now: datetime) -> str:
 
 
 def _to_do(one: transfer_pb2.Explanation) -> str:
+    for verdict in one.routes:
+        if verdict.matches and verdict.route.paused and one.standing in _HINDERED:
+            return f"`librarian route resume {verdict.route.route_id}` lets it go on"
     hint = _TO_DO.get(one.standing, "")
     return hint.format(transfer=one.transfer.transfer_id, destination=one.destination)

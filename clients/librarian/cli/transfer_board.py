@@ -29,6 +29,9 @@ UNDER_WAY = frozenset(
 # All bytes are at the other side.
 ARRIVED = frozenset({transfer_pb2.TRANSFER_STATE_DELIVERED, transfer_pb2.TRANSFER_STATE_VERIFIED})
 
+# Transfers whose state is known to have been told: the last ones, lest a watch of a month grows.
+REMEMBERED = 10_000
+
 
 @dataclass(frozen=True, slots=True)
 class Figures:
@@ -49,6 +52,7 @@ class Board:
     _arrived_by: Counter[tuple[str, str, str]] = field(default_factory=Counter)
     _rates: dict[tuple[str, str, str], MovingRate] = field(default_factory=dict)
     _own_rates: dict[str, MovingRate] = field(default_factory=dict)
+    _states: dict[str, transfer_pb2.TransferState.ValueType] = field(default_factory=dict)
     _opened: bool = False
 
     def apply(
@@ -76,7 +80,14 @@ class Board:
             self.active.pop(transfer.transfer_id, None)
             if transfer.state in ENDED:
                 self.ended[transfer.state] += 1
-        return known is None or known.state != transfer.state
+        return self._is_news(transfer)
+
+    def _is_news(self, transfer: transfer_pb2.Transfer) -> bool:
+        before = self._states.pop(transfer.transfer_id, None)
+        self._states[transfer.transfer_id] = transfer.state
+        if len(self._states) > REMEMBERED:
+            del self._states[next(iter(self._states))]
+        return before != transfer.state
 
     def _count_bytes(self, known: transfer_pb2.Transfer | None, transfer: transfer_pb2.Transfer) -> None:
         """What arrived since the last look. What had arrived before the watch is none of it."""

@@ -18,6 +18,14 @@ from librarian.names import printable
 from librarian.progress import Progress
 
 QUEUE_SECONDS = 10.0
+# An old trouble of one that goes on is no news; one that is queued again says why.
+_TROUBLED = frozenset(
+    {
+        transfer_pb2.TRANSFER_STATE_QUEUED,
+        transfer_pb2.TRANSFER_STATE_HELD,
+        transfer_pb2.TRANSFER_STATE_FAILED,
+    }
+)
 
 
 async def tell(
@@ -43,10 +51,11 @@ def change_line(transfer: transfer_pb2.Transfer) -> str:
     state = transfer_state(transfer.state)
     line = f"{moment}  {state:<9}  {transfer.destination}  {size_text(transfer.size_bytes):>7}  "
     line += printable(transfer.name)
-    if transfer.HasField("error"):
+    if transfer.state in _TROUBLED and transfer.HasField("error"):
         known = error_of(transfer.error)
         line += f": {transfer.error.reason}: {printable(known.message)}"
-        line += f" (what to do: {known.remedy})" if known.remedy else ""
+        if transfer.state != transfer_pb2.TRANSFER_STATE_QUEUED and known.remedy:
+            line += f" (what to do: {known.remedy})"
     return line
 
 

@@ -50,6 +50,10 @@ def transfer_state(state: transfer_pb2.TransferState.ValueType) -> str:
     return label(transfer_pb2.TransferState.Name(state), "TRANSFER_STATE_")
 
 
+def is_there(transfer: transfer_pb2.Transfer) -> bool:
+    return transfer.state in {transfer_pb2.TRANSFER_STATE_VERIFIED, transfer_pb2.TRANSFER_STATE_PRESENT}
+
+
 def judged_state(transfer: transfer_pb2.Transfer, output: Output) -> str:
     verdict = _JUDGED.get(transfer.state)
     state = transfer_state(transfer.state)

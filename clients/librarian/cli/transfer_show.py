@@ -37,7 +37,7 @@ def command(
         from datetime import UTC, datetime
 
         from librarian.cli.jsonform import message_value
-        from librarian.cli.transfer_rows import print_log, print_transfer
+        from librarian.cli.transfer_rows import is_there, print_log, print_transfer
 
         found = await client.transfer(await _id_of(client, which.rstrip("/"), to))
         if output.as_json:
@@ -46,6 +46,8 @@ def command(
         print_transfer(found.transfer, datetime.now(UTC), output)
         output.line()
         print_log(found.log, output)
+        if is_there(found.transfer):
+            return
         follow = f"librarian explain '{found.transfer.name}' --at {found.transfer.destination}"
         output.note(f"  `{follow}` tells what it waits for")
 

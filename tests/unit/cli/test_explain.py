@@ -93,6 +93,21 @@ def test_waiting_for_a_time(capsys: pytest.CaptureFixture[str]) -> None:
     assert "next it is offered again, at 2026-11-22 18:12 (in 30 s)" in text
 
 
+def test_a_paused_route_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    paused = route(1, "nersc", "**", paused=True)
+    text = told(
+        transfer_pb2.Explanation(
+            destination="nersc",
+            standing=transfer_pb2.STANDING_WAITING,
+            waits_for="its route is paused",
+            routes=[transfer_pb2.RouteVerdict(route=paused, matches=True)],
+        ),
+        capsys,
+    )
+    assert "route ** to nersc by stream (paused)" in text
+    assert f"to do `librarian route resume {paused.route_id}`" in text
+
+
 def test_held_says_what_to_do(capsys: pytest.CaptureFixture[str]) -> None:
     held = transfer(3, "held", trouble=NameTaken("other bytes have that name"))
     text = told(

@@ -19,6 +19,7 @@ from support.eventually import eventually_blocking
 from support.on_the_way import SIZE, transfer
 
 from librarian.api.transfer.v1 import transfer_pb2
+from librarian.cli import transfer_board
 from librarian.cli.exits import ExitCode
 from librarian.cli.transfer_board import Board
 from librarian.cli.transfer_lines import change_line, queue_line
@@ -91,7 +92,11 @@ def test_states_are_news_once_and_ends_are_counted() -> None:
     assert [one.name for one in board.apply(opening)] == ["satp3/obs/1", "satp3/obs/2"]
     assert board.apply(answer(transfer(1, "moving", moved_bytes=SIZE // 2))) == []
     assert board.arrived_bytes == 0
-    board.apply(answer(transfer(1, "verified"), transfer(2, "verified"), transfer(3, "queued")))
+    queued = transfer(3, "queued")
+    assert len(board.apply(answer(transfer(1, "verified"), transfer(2, "verified"), queued))) == 3
+    # Another priority is no other state.
+    queued.priority = 5
+    assert board.apply(answer(queued)) == []
     assert board.active == {}
     assert board.arrived_bytes == SIZE // 2
     # It came and went between two answers.
@@ -162,10 +167,22 @@ def test_the_picture_is_no_longer_than_the_screen() -> None:
     assert "nothing is on its way" in drawn(Board())
 
 
+def test_a_long_watch_does_not_grow(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transfer_board, "REMEMBERED", 10)
+    board = Board()
+    for number in range(100):
+        assert board.apply(answer(transfer(number, "queued"))) != []
+    assert len(board._states) == 10
+    assert board.apply(answer(transfer(99, "queued"))) == []
+
+
 def test_lines() -> None:
     line = change_line(transfer(3, "held", trouble=NameTaken("other bytes have that name")))
     assert line.startswith("18:00:00  held       nersc  1.00 GB  satp3/obs/3: NAME_TAKEN: other bytes")
     assert "what to do: " in line
+    again = change_line(transfer(3, "queued", trouble=Unavailable("the link is down")))
+    assert again.endswith("UNAVAILABLE: the link is down")
+    assert change_line(transfer(3, "verified", trouble=Unavailable("was down"))).endswith("satp3/obs/3")
     queue = a_queue(moved_bytes=SIZE, bytes_per_second=5_000_000, failed_count=2)
     assert queue_line(Board(), queue) == (
         "  nersc by stream: 8 waiting (8.00 GB), 2 under way (1.00 GB of 2.00 GB), 5.00 MB/s, 30:00 left, "
