@@ -12,12 +12,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 from librarian.errors import Conflict
 from svckit.auth import ISSUERS
 from svckit.keys import ensure_keys, ensure_password, write_new
 from svckit.provision import SCHEMAS
+from svckit.sitekeys import former_file, rotate
 
 SITE = "site"
 DATABASE = "database"
@@ -63,7 +65,24 @@ def hand_out(root: Path) -> None:
         directory = root / holder.service
         public = {f"{name}.pub": (site / f"{name}.pub").read_bytes() for name in ISSUERS}
         private = {f"{name}.key": (site / f"{name}.key").read_bytes() for name in holder.keys}
+        former = former_file(site / f"{SITE}.key")
+        if holder.site_key and former.exists():
+            private[former.name] = former.read_bytes()
         _give(directory, {**public, **private, **_login(passwords[holder.schema])})
+
+
+def rotate_site_key(root: Path, *, now: datetime, again: bool = False) -> str:
+    """A new key of the site below `root`, handed out; answers its id. The one before stays beside it, as the
+    former. Raises Refused as `rotate` does, Conflict as `hand_out`.
+    """
+    site_key = root / SITE / f"{SITE}.key"
+    fresh = rotate(site_key, now=now, again=again)
+    for holder in HOLDERS:
+        if holder.site_key:
+            for name in (site_key.name, former_file(site_key).name):
+                (root / holder.service / name).unlink(missing_ok=True)
+    hand_out(root)
+    return fresh
 
 
 def read_passwords(directory: Path) -> dict[str, str]:

@@ -2,10 +2,12 @@
 
     python -m svckit.init secrets DIR
     python -m svckit.init roles DIR/database --dsn postgresql://postgres@db/librarian
+    python -m svckit.init rotate-key DIR
 
-Both may be run again at any time: what is there stays. The first makes what svckit.handout describes. The
-second makes a role and a schema for each service and sets their passwords; that of the DSN's own user comes
-from the DSN, PGPASSWORD or PGPASSFILE. `librarian up` does all this by itself.
+The first two may be run again at any time: what is there stays. The first makes what svckit.handout describes.
+The second makes a role and a schema for each service and sets their passwords; that of the DSN's own user comes
+from the DSN, PGPASSWORD or PGPASSFILE. The third replaces the site's own key, each time; peers learn of it.
+`librarian up` does the first two by itself, and `librarian peer rotate-key` the third.
 """
 
 from __future__ import annotations
@@ -16,10 +18,11 @@ import os
 import sys
 import time
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 
 from librarian.errors import InvalidConfig, LibrarianError, Unavailable
-from svckit.handout import hand_out, read_passwords
+from svckit.handout import hand_out, read_passwords, rotate_site_key
 from svckit.provision import provision_site
 
 # As `librarian up` has it.
@@ -34,6 +37,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         if options.what == "secrets":
             hand_out(options.directory)
             _say(f"keys and passwords are in {options.directory}")
+        elif options.what == "rotate-key":
+            fresh = rotate_site_key(options.directory, now=datetime.now(UTC), again=options.again)
+            _say(f"the site's key is {fresh} once transfer, worker and gateway have it and are restarted")
         else:
             roles = asyncio.run(_make_roles(options.directory, options.dsn, options.wait))
             _say(f"the database has the roles {', '.join(roles)}")
@@ -66,6 +72,9 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="what", required=True)
     secrets = commands.add_parser("secrets", help="make keys and passwords")
     secrets.add_argument("directory", type=Path, metavar="DIR")
+    rotation = commands.add_parser("rotate-key", help="replace the site's own key")
+    rotation.add_argument("directory", type=Path, metavar="DIR")
+    rotation.add_argument("--again", action="store_true", help="also soon after the last time")
     roles = commands.add_parser("roles", help="make the database's roles and schemas")
     roles.add_argument("directory", type=Path, metavar="DIR", help="DIR/database of `secrets`")
     roles.add_argument(

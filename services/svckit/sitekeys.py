@@ -9,14 +9,14 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from google.protobuf.message import DecodeError
 
 from librarian.api.common.v1.common_pb2 import Signed, SiteKey
-from librarian.errors import InvalidConfig, SignatureInvalid
+from librarian.errors import InvalidConfig, Refused, SignatureInvalid
 from svckit.keys import key_id, load_private_key, private_pem, public_pem, write_new
 from svckit.signing import sign, verify
 from svckit.statements import public_key_of, site_key
@@ -52,15 +52,26 @@ def former_file(file: Path) -> Path:
     return file.with_name(f"{file.stem}.former.key")
 
 
-def rotate(file: Path) -> str:
+def rotate(file: Path, *, now: datetime, again: bool = False) -> str:
     """Makes a new key at `file` and keeps the present one as the former; answers the new key's id.
 
     A crash leaves either the old pair or the new one: at worst the former key is the present one twice.
-    Raises Refused where there is no key yet.
+    Raises Refused where there is no key yet; and, unless `again`, where the last rotation is so recent that a
+    peer may know neither of the two keys that are left.
     """
     present = load_private_key(file)
+    former = former_file(file)
+    if not again and former.exists():
+        last = datetime.fromtimestamp(former.stat().st_mtime, UTC)
+        if now < last + OVERLAP:
+            raise Refused(
+                f"the key was rotated at {last:%Y-%m-%d %H:%M}, and a peer that did not hear of it would not "
+                "know this site any more",
+                remedy=f"wait until {last + OVERLAP:%Y-%m-%d %H:%M}; or use --again, once every peer shows the "
+                "present key (`librarian peer ls --json`)",
+            )
     fresh = Ed25519PrivateKey.generate()
-    _replace(former_file(file), private_pem(present), 0o600)
+    _replace(former, private_pem(present), 0o600)
     _replace(file, private_pem(fresh), 0o600)
     _replace(file.with_suffix(".pub"), public_pem(fresh.public_key()), 0o644)
     return key_id(fresh.public_key())

@@ -23,6 +23,7 @@ from librarian.cli import (
     peer_pause,
     peer_resume,
     peer_rm,
+    peer_rotate_key,
     peer_set,
     put,
     register,
@@ -83,6 +84,7 @@ def build() -> typer.Typer:
     peer.command("pause")(peer_pause.command)
     peer.command("resume")(peer_resume.command)
     peer.command("rm")(peer_rm.command)
+    peer.command("rotate-key")(peer_rotate_key.command)
     app.add_typer(peer, name="peer")
     route = _group("Where datasets go by themselves.")
     route.command("add")(route_add.command)

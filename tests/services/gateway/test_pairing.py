@@ -302,7 +302,7 @@ async def test_a_key_is_rotated_under_way(near: PairedSite, far: PairedSite, dat
     async with paired_site(database_dsn, "lat", check_in_seconds=3600) as again:
         for name, content in kept.items():
             (again.site.folder / "keys" / name).write_bytes(content)
-        fresh = rotate(again.site.folder / "keys" / "site.key")
+        fresh = rotate(again.site.folder / "keys" / "site.key", now=again.clock.now())
         async with again.link_to(far) as link:
             # Before anybody told of the new key: the former one opens the session.
             await link.federation.GetBatch(GetBatchRequest(batch_id="b"))
