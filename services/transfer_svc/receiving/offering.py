@@ -233,7 +233,8 @@ def _ingest(upload: str, item: Offered) -> tuple[Any, ...]:
         content.name,
         content.kind,
         content.size_bytes,
-        max(content.member_count, 1),
+        # Not said: members are known, and how many directories they lie in is not.
+        0,
         content.algorithm,
         rules.tags_json(item.tags),
         birth.create_time_us,
