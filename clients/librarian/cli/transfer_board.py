@@ -67,8 +67,9 @@ class Board:
         news = [
             transfer for transfer in answer.transfers if self._take(known.get(transfer.transfer_id), transfer)
         ]
-        if answer.transfers or answer.queues:
-            self._opened = True
+        self._opened = True
+        # Sums may come less often than news: none beside news says nothing about them.
+        if answer.queues or not (answer.transfers or self.active):
             self.queues = list(answer.queues)
         return news
 

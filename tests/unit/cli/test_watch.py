@@ -120,6 +120,19 @@ def test_what_ended_during_a_break_is_not_shown_for_ever() -> None:
     assert board.arrived_bytes == 100
 
 
+def test_news_and_sums_may_come_apart() -> None:
+    board = Board()
+    board.apply(transfer_pb2.WatchTransfersResponse())
+    sums = transfer_pb2.WatchTransfersResponse(queues=[a_queue()])
+    for news in ("moving", "verified"):
+        board.apply(sums)
+        board.apply(transfer_pb2.WatchTransfersResponse(transfers=[transfer(1, news)]))
+        assert len(board.queues) == 1
+    assert board.arrived_bytes == SIZE
+    board.apply(transfer_pb2.WatchTransfersResponse())
+    assert board.queues == []
+
+
 def test_the_picture() -> None:
     board = Board()
     board.apply(
