@@ -13,6 +13,7 @@ from typing import Self
 from librarian.errors import LandingInvalid
 from librarian.names import printable
 
+_SCHEME = "rsync://"
 _HOST = r"(?:[0-9A-Za-z_][0-9A-Za-z._-]*@)?(?:[0-9A-Za-z][0-9A-Za-z.-]*|\[[0-9A-Fa-f:.]+\])"
 _DAEMON = re.compile(rf"rsync://(?P<host>{_HOST}(?::[0-9]{{1,5}})?)/(?P<path>.+)", re.DOTALL)
 _SSH = re.compile(rf"(?P<host>{_HOST}):/(?P<path>.*)", re.DOTALL)
@@ -32,10 +33,10 @@ class RsyncAddress:
     @classmethod
     def parse(cls, text: str) -> Self:
         """`rsync://host[:port]/module/path` or `host:/path`. Raises LandingInvalid."""
-        for daemon, form in ((True, _DAEMON), (False, _SSH)):
-            found = form.fullmatch(text)
-            if found is None:
-                continue
+        # As rsync does it: what begins like this is never a host of that name.
+        daemon = text[: len(_SCHEME)].lower() == _SCHEME
+        found = (_DAEMON if daemon else _SSH).fullmatch(text)
+        if found is not None:
             parts = tuple(part for part in found["path"].rstrip("/").split("/") if part or daemon)
             if all(_PART.fullmatch(part) and part not in {".", ".."} for part in parts):
                 return cls(daemon, found["host"].lower(), parts)

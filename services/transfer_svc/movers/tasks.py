@@ -32,14 +32,14 @@ class Hands:
         self, work: Callable[Arguments, Result], *args: Arguments.args, **kwargs: Arguments.kwargs
     ) -> Result:
         """In a thread, which has ended when this has: whoever cancels makes the work stop as well."""
-        loop = asyncio.get_running_loop()
-        future = loop.run_in_executor(self._pool, lambda: work(*args, **kwargs))
+        job = self._pool.submit(work, *args, **kwargs)
+        future: asyncio.Future[Any] = asyncio.wrap_future(job)
         try:
-            return await asyncio.shield(future)
+            return cast("Result", await asyncio.shield(future))
         except asyncio.CancelledError:
-            # One that has not begun never will.
-            future.cancel()
-            await finished(cast("asyncio.Future[Any]", future))
+            # One that has not begun never will. (The asyncio future could be cancelled in any case.)
+            if not job.cancel():
+                await finished(future)
             raise
 
     def close(self) -> None:

@@ -10,7 +10,7 @@ import traceback
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import psutil
@@ -30,19 +30,37 @@ PATIENCE_SECONDS = 30.0
 
 
 @dataclass
+class Ground:
+    """A service and a mover, for any number of labs."""
+
+    site: Served
+    way: Way
+    mover: Mover
+    directory: Path
+    labs: int = 0
+
+    async def lab(self) -> MoverLab:
+        self.labs += 1
+        names = [f"{part}{self.labs}" for part in ("here", "away")]
+        for name in names:
+            await self.site.add_store(name, **self.way.fields_of(name))
+        here, away = (self.directory / name for name in names)
+        return MoverLab(self.site, self.way, self.mover, here, away)
+
+
+@dataclass
 class MoverLab:
-    """`here`: the store that is read, `away`: the one where things land."""
+    """`here`: the store that is read, `away`: the one where things land, named like their folders."""
 
     site: Served
     way: Way
     mover: Mover
     here: Path
     away: Path
-    handles: list[str] = field(default_factory=list)
 
     async def hold(self, *names: str) -> dict[str, pb.AdoptedTree]:
         """Takes what lies at <here>/<name> into the store's books."""
-        request = pb.AdoptTreesRequest(store="here", names=names, algorithm="sha256", facts_json="{}")
+        request = pb.AdoptTreesRequest(store=self.here.name, names=names, algorithm="sha256", facts_json="{}")
         trees = [tree async for answer in self.site.store.AdoptTrees(request) for tree in answer.trees]
         for tree in trees:
             assert not tree.HasField("error"), tree
@@ -72,13 +90,13 @@ class MoverLab:
             for upload_id, tree, extra in found
         ]
         request = pb.BeginUploadsRequest(
-            request_id=request_id(), store="away", uploads=specs, token_id="t1", subject="peer"
+            request_id=request_id(), store=self.away.name, uploads=specs, token_id="t1", subject="peer"
         )
         answer = await self.site.store.BeginUploads(request)
         assert not answer.errors, answer.errors
         landing = answer.grant
         if self.way.rsync_root:
-            below = Path(landing.staging_path).relative_to(self.away)
+            below = Path(landing.staging_path).relative_to(self.away.parent)
             landing.rsync_address = f"{self.way.rsync_root}/{below}"
         return [
             Item(
@@ -90,20 +108,19 @@ class MoverLab:
                 algorithm="sha256",
                 size_bytes=tree.size_bytes,
                 member_count=tree.member_count,
-                store="here",
+                store=self.here.name,
                 landing=landing,
             )
             for upload_id, tree, _ in found
         ]
 
     def batch(self, items: Iterable[Item], **fields: object) -> Batch:
-        base = Batch(str(uuid.uuid4()), "", tuple(items))
+        base = Batch(str(uuid.uuid4()), self.way.peer, tuple(items))
         return replace(base, **fields)  # type: ignore[arg-type]
 
     async def start(self, batch: Batch) -> str:
         handle = await self.mover.prepare(batch)
         await self.mover.start(batch, handle)
-        self.handles.append(handle)
         return handle
 
     async def until(
@@ -129,7 +146,9 @@ class MoverLab:
             claim.digest.CopyFrom(await self.digest_of(item))
             claim.size_bytes, claim.member_count = item.size_bytes, item.member_count
         answer = await self.site.store.CommitUploads(
-            pb.CommitUploadsRequest(request_id=request_id(), store="away", items=claims, timeout_ms=20_000)
+            pb.CommitUploadsRequest(
+                request_id=request_id(), store=self.away.name, items=claims, timeout_ms=20_000
+            )
         )
         return {status.upload_id: status for status in answer.statuses}
 
@@ -171,7 +190,6 @@ def ended(found: dict[str, ItemProgress]) -> bool:
 @contextmanager
 def small_disk(place: Path, size_bytes: int) -> Iterator[None]:
     """A file system of its own. For root."""
-    place.mkdir()
     subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size_bytes}", "tmpfs", place], check=True)
     try:
         yield
@@ -180,10 +198,8 @@ def small_disk(place: Path, size_bytes: int) -> Iterator[None]:
 
 
 @asynccontextmanager
-async def a_mover_lab(way_name: str, dsn: str, directory: Path) -> AsyncIterator[MoverLab]:
-    async with served(dsn, directory) as site, way_of(way_name, directory) as way:
-        for name in ("here", "away"):
-            await site.add_store(name, **way.fields_of(name))
+async def a_ground(way_name: str, dsn: str, directory: Path) -> AsyncIterator[Ground]:
+    async with served(dsn, directory) as site, way_of(way_name, directory, site.door_address) as way:
         stores = Stores({"store": site.store}, SystemClock())
         async with make_movers(stores, way.link_of, SystemClock(), get_logger("worker")) as movers:
-            yield MoverLab(site, way, movers[way.mover], directory / "here", directory / "away")
+            yield Ground(site, way, movers[way.mover], directory)
