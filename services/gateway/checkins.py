@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, timedelta
 
 from gateway import peer_queries as queries
 from gateway.joining import address_for
@@ -74,10 +74,10 @@ class CheckIns:
 
     async def check_in(self, peer: Peer) -> bool:
         """One call, and what it told; whether it got through. Raises Unavailable: our own database."""
-        asked = self._clock.now()
+        asked = self._clock.monotonic()
         place = PeerAddress(peer.name, peer.address, peer.insecure)
         request = CheckInRequest(
-            keys=[self._keys.statement(asked)],
+            keys=[self._keys.statement(self._clock.now())],
             address=address_for(self._own, peer.address),
             version=site_version(),
         )
@@ -141,10 +141,11 @@ class CheckIns:
         finally:
             del self._silent[name]
 
-    async def _keep(self, peer: Peer, answer: CheckInResponse, asked: datetime) -> None:
+    async def _keep(self, peer: Peer, answer: CheckInResponse, asked: float) -> None:
         """Raises SignatureInvalid for keys that are not the peer's."""
         now = self._clock.now()
-        offset = answer.time.ToDatetime(UTC) - (asked + (now - asked) / 2)
+        way = timedelta(seconds=(self._clock.monotonic() - asked) / 2)
+        offset = answer.time.ToDatetime(UTC) + way - now
         async with self._database.transaction() as connection:
             rotated = new_keys(answer.keys[:_MAX_KEYS], peer.name, peer.session_keys(now))
             if rotated:

@@ -4,10 +4,10 @@
     python -m svckit.init roles DIR/database --dsn postgresql://postgres@db/librarian
     python -m svckit.init rotate-key DIR
 
-The first two may be run again at any time: what is there stays. The first makes what svckit.handout describes.
-The second makes a role and a schema for each service and sets their passwords; that of the DSN's own user comes
-from the DSN, PGPASSWORD or PGPASSFILE. The third replaces the site's own key, each time; peers learn of it.
-`librarian up` does the first two by itself, and `librarian peer rotate-key` the third.
+The first two may be run again at any time: what is there stays. The first makes what svckit.handout
+describes. The second makes a role and a schema for each service and sets their passwords; that of the DSN's
+own user comes from the DSN, PGPASSWORD or PGPASSFILE. The third replaces the site's own key, each time; peers
+learn of it. `librarian up` does the first two by itself, and `librarian peer rotate-key` the third.
 """
 
 from __future__ import annotations

@@ -224,7 +224,7 @@ class PeerLink:
 
     async def _open_session(self) -> Session:
         clock = self._signer.clock
-        asked = clock.now()
+        asked = clock.monotonic()
         request = HelloRequest(site=self._signer.site)
         try:
             answer: HelloResponse = await PairingServiceStub(self._channel).Hello(
@@ -238,7 +238,7 @@ class PeerLink:
                 peer=self.peer.name,
                 found=answer.site[:80],
             )
-        at, received = clock.monotonic(), clock.now()
+        at = clock.monotonic()
         time = answer.time.ToDatetime(UTC)
         self._minted = None
         self.session = Session(
@@ -246,7 +246,7 @@ class PeerLink:
             time=time,
             at=at,
             renew_at=at + answer.session_seconds * _RENEWAL,
-            offset=time - (asked + (received - asked) / 2),
+            offset=time + timedelta(seconds=(at - asked) / 2) - clock.now(),
             key=self._key,
         )
         # The next session tries the present key again: the peer may have heard of it by then.

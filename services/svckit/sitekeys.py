@@ -67,8 +67,8 @@ def rotate(file: Path, *, now: datetime, again: bool = False) -> str:
             raise Refused(
                 f"the key was rotated at {last:%Y-%m-%d %H:%M}, and a peer that did not hear of it would not "
                 "know this site any more",
-                remedy=f"wait until {last + OVERLAP:%Y-%m-%d %H:%M}; or use --again, once every peer shows the "
-                "present key (`librarian peer ls --json`)",
+                remedy=f"wait until {last + OVERLAP:%Y-%m-%d %H:%M}, or use --again once every peer has the "
+                "present key (`librarian peer ls --json` there)",
             )
     fresh = Ed25519PrivateKey.generate()
     _replace(former, private_pem(present), 0o600)
