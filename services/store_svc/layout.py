@@ -37,7 +37,7 @@ _HOST: Final = r"(?:[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?|\[[0-9a-f:.]+\])"
 _USER: Final = r"(?:[a-z0-9_][a-z0-9_.-]*@)?"
 _PATH: Final = r"(?:/[\w.+@%=,:~-]*)"
 _RSYNC_ROOT = re.compile(
-    rf"{_USER}{_HOST}:{_PATH}+|rsync://{_USER}{_HOST}(?::[0-9]{{1,5}})?/[\w.+-]+{_PATH}*", re.IGNORECASE
+    rf"{_USER}{_HOST}:(?!//){_PATH}+|rsync://{_USER}{_HOST}(?::[0-9]{{1,5}})?/[\w.+-]+{_PATH}*", re.IGNORECASE
 )
 _UID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 from librarian.api.catalog.v1 import catalog_pb2
 from librarian.api.store.v1 import store_pb2
 from librarian.api.transfer.v1 import transfer_pb2 as pb
-from librarian.errors import NotFound, StoreNotFound
+from librarian.errors import NotFound, SourceChanged, SourceVanished, StoreNotFound
 from svckit.auth import Caller
 from transfer_svc.catalogue import Copy, all_copies
 from transfer_svc.context import Context
@@ -102,6 +102,9 @@ class Scan:
                     raise
                 except NotFound:
                     return False
+                except (SourceVanished, SourceChanged):
+                    # The store has it on its books, and has told what is wrong with it.
+                    return True
                 return True
 
         held = await asyncio.gather(*(is_held(copy) for copy in copies))

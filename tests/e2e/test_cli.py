@@ -31,6 +31,9 @@ def test_the_readme_from_put_to_verify(librarian_site: SharedSite, book: Path, t
     assert json.loads(cli("verify", name, "--json").stdout)["available_count"] == 1
     assert json.loads(cli("history", name, "--json").stdout)
     assert json.loads(cli("status", "--json").stdout)["site"] == "test"
+    for root in ("dtn.example:/data", ""):
+        cli("store", "set", "main", "--rsync-root", root)
+        assert json.loads(cli("store", "ls", "--json").stdout)[0]["rsync_root"] == root
     # Without --json there is something for people, and nothing on stderr of a quiet success.
     for command in (
         ["ls", librarian_site.prefix],

@@ -5,7 +5,14 @@ from __future__ import annotations
 import json
 from enum import IntEnum
 
-from librarian.errors import DataLoss, DeadlineExceeded, InternalError, LibrarianError, Unavailable
+from librarian.errors import (
+    DataLoss,
+    DeadlineExceeded,
+    InternalError,
+    LibrarianError,
+    SourceVanished,
+    Unavailable,
+)
 
 
 class ExitCode(IntEnum):
@@ -21,7 +28,7 @@ class ExitCode(IntEnum):
 
 
 def exit_code_of(error: LibrarianError) -> ExitCode:
-    if isinstance(error, DataLoss):
+    if isinstance(error, DataLoss | SourceVanished):
         return ExitCode.DATA_LOSS
     if isinstance(error, Unavailable | DeadlineExceeded):
         return ExitCode.UNREACHABLE

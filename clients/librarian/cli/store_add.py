@@ -33,6 +33,7 @@ def command(
     owner: store_options.Owner = None,
     read_only: store_options.ReadOnly = None,
     client_root: store_options.ClientRoot = None,
+    rsync_root: store_options.RsyncRoot = None,
     ingestible: store_options.Ingestible = None,
     service: Annotated[
         str, typer.Option(metavar="NAME", help="Store service, where there are several.", show_default=False)
@@ -56,6 +57,7 @@ def command(
         owner=owner,
         read_only=read_only,
         client_root=client_root,
+        rsync_root=rsync_root,
         ingestible=True if ingestible is None else ingestible,
     )
 

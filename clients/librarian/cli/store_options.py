@@ -48,6 +48,14 @@ ClientRoot = Annotated[
     str | None,
     typer.Option(metavar="DIR", help="The root as client hosts see it.", show_default=False),
 ]
+RsyncRoot = Annotated[
+    str | None,
+    typer.Option(
+        metavar="ADDRESS",
+        help="The root as peers reach it by rsync: host:/path or rsync://host/module; '' for not at all.",
+        show_default=False,
+    ),
+]
 Ingestible = Annotated[
     bool | None,
     typer.Option("--ingestible/--not-ingestible", help="Takes new data.", show_default=False),
@@ -68,6 +76,7 @@ def fields(
     owner: str | None,
     read_only: bool | None,
     client_root: str | None,
+    rsync_root: str | None,
     ingestible: bool | None,
 ) -> dict[str, Any]:
     """Those that were given, by the proto's names."""
@@ -84,6 +93,7 @@ def fields(
         "owner": owner,
         "read_only": read_only,
         "client_root": client_root,
+        "rsync_root": rsync_root,
         "ingestible": ingestible,
     }
     return {field: value for field, value in given.items() if value is not None}

@@ -33,6 +33,7 @@ def command(
     owner: store_options.Owner = None,
     read_only: store_options.ReadOnly = None,
     client_root: store_options.ClientRoot = None,
+    rsync_root: store_options.RsyncRoot = None,
     site: options.Site = "",
     as_json: options.Json = False,
 ) -> None:
@@ -52,6 +53,7 @@ def command(
         owner=owner,
         read_only=read_only,
         client_root=client_root,
+        rsync_root=rsync_root,
         ingestible=ingestible,
     )
     if enabled is not None:
