@@ -75,7 +75,7 @@ def refusal(error: LibrarianError) -> pb.BeginIngestVerdict:
 
 def _is_held(error: LibrarianError) -> bool:
     """Whether a store holds a dataset at the path."""
-    return isinstance(error, PathTaken) and "uid" in error.metadata
+    return isinstance(error, PathTaken) and bool(error.metadata.get("uid"))
 
 
 def _raise_if_nothing_stands(errors: Iterable[LibrarianError], count: int) -> None:

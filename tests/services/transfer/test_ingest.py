@@ -163,18 +163,37 @@ async def test_commit_with_nothing_staged(rig: Rig) -> None:
 
 
 async def test_a_path_taken_by_something_uncatalogued(rig: Rig) -> None:
-    rig.stores.paths["fast", "n"] = "whatever lies there"
     async with rig.running() as client:
-        ended = await client.put("n", HELLO)
-    assert (ended.state, ended.error.reason) == (FAILED, "PATH_TAKEN")
+        uid = await client.bring("n", HELLO)
+        rig.stores.paths["fast", "n"] = "whatever lies there"
+        await client.commit((uid, HELLO))
+        (ended,) = await client.wait(uid)
+        assert (ended.state, ended.error.reason) == (FAILED, "PATH_TAKEN")
+        with pytest.raises(errors.PathTaken):
+            await client.put("n", HELLO)
+    assert rig.stores.spaces["fast"].reserved == 0
+
+
+async def test_a_name_that_was_published_while_it_was_asked_about(rig: Rig) -> None:
+    """The catalogue says it is free; by the time the store is asked, the dataset lies there."""
+    async with rig.running() as client:
+        rig.stores.trouble.close_gate("BeginUploads")
+        begun = asyncio.create_task(client.begin(pb.IngestSpec(name="n", kind=1, size_bytes=5)))
+        await rig.stores.trouble.at_gate["BeginUploads"].wait()
+        rig.catalog.add("n", HELLO.digest.value)
+        rig.stores.paths["fast", "n"] = rig.catalog.live["n"].uid
+        rig.stores.trouble.open_gate("BeginUploads")
+        (verdict,) = (await begun).verdicts
+    assert verdict.existing.uid == rig.catalog.live["n"].uid
+    assert rig.stores.uploads == {}
 
 
 async def test_a_path_held_by_what_the_catalogue_never_heard_of(rig: Rig) -> None:
     """Adopted once and refused by the catalogue, say: nobody will ever publish it."""
-    rig.stores.adopted["n"] = ("held", OTHER)
-    rig.stores.paths["fast", "n"] = "held"
     async with rig.running() as client:
         uid = await client.bring("n", HELLO)
+        rig.stores.adopted["n"] = ("held", OTHER)
+        rig.stores.paths["fast", "n"] = "held"
         await client.commit((uid, HELLO))
         (ended,) = await client.wait(uid, seconds=40)
         await rig.all_settled()

@@ -284,7 +284,8 @@ class FakeStores(StoreServiceServicer):
             closed = known.state != pb.UPLOAD_STATE_OPEN
             return UploadClosed(f"upload {spec.upload_id} is closed") if closed else None
         if (space.name, spec.name) in self.adoptable or self._held_by_nobody(space.name, spec.name):
-            return PathTaken(f"something lies at {spec.name}", name=spec.name)
+            holder = self.paths.get((space.name, spec.name), "")
+            return PathTaken(f"something lies at {spec.name}", path=spec.name, uid=holder)
         if space.reserved + spec.size_bytes > space.capacity:
             return StoreFull(f"{space.name} has no room for {spec.size_bytes}", store=space.name)
         space.reserved += spec.size_bytes
