@@ -215,9 +215,9 @@ def after_adopting(
     error: LibrarianError | None,
 ) -> Decision:
     """What lies at the place of dataset `uid`: `found` is what the store holds it as, and its bytes."""
-    if found is not None:
-        if found == (uid, claimed):
-            return STORED
+    if found == (uid, claimed):
+        return STORED
+    if found is not None or isinstance(error, ChecksumMismatch):
         return failed(
             PathTaken(f"other data than {name} lies at its place, unknown to the catalogue", name=name)
         )

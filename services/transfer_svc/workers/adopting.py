@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
+from librarian.api.common.v1 import common_pb2
 from librarian.api.store.v1 import store_pb2
 from librarian.errors import LibrarianError
 from librarian.messages import error_of
@@ -44,6 +45,7 @@ async def _adopt(desk: Desk, origins: Origins, algorithm: str, jobs: Sequence[Jo
         algorithm=algorithm,
         uids=[job.uid for job in jobs],
         each_facts_json=[origins.facts_json(job) for job in jobs],
+        digests=[common_pb2.Checksum(algorithm=job.algorithm, value=job.digest or b"") for job in jobs],
     )
     trees: dict[str, store_pb2.AdoptedTree] = {}
     try:

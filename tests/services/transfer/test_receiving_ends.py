@@ -104,32 +104,60 @@ async def test_a_wait_ends_with_the_first_receipt(rig: Rig) -> None:
 
 
 async def test_two_peers_bring_the_same_dataset_at_once(rig: Rig) -> None:
-    """Whoever is second finds the place taken by the very same dataset: one copy, two receipts."""
+    """To one store the second is told to wait: one copy, two receipts. To another, there are two copies."""
     chile, nersc = Elsewhere("chile"), Elsewhere("nersc")
-    item = chile.item("obs/1", HELLO)
+    item, apart = chile.item("obs/1", HELLO), chile.item("obs/2", HELLO)
     async with (
         rig.transfer(),
         bringing(rig, as_peer("chile")) as first,
         bringing(rig, as_peer("nersc")) as second,
     ):
         await tell_peers(rig, chile, nersc)
-        batches = {}
-        for bringer in (first, second):
-            batch, response = await bringer.offer(item)
-            rig.stores.bring(response.verdicts[0].send.upload_id, HELLO)
-            batches[bringer] = batch
-        for bringer, batch in batches.items():
-            await bringer.deliver(batch, item.uid)
+        batch, response = await first.offer(item, apart)
+        uploads = [verdict.send.upload_id for verdict in response.verdicts]
+        other, response = await second.offer(item)
+        assert response.verdicts[0].error.reason == "UNAVAILABLE"
+        assert await second.batch(other) == {}
+        rig.stores.spaces["fast"].ingestible = False
+
+        async def elsewhere() -> str:
+            _, response = await second.offer(apart, batch_id=other_batch)
+            return response.verdicts[0].send.upload_id
+
+        other_batch = new_uid()
+        uploads.append(await eventually(elsewhere))
+        assert rig.stores.uploads[uploads[-1]].store == "slow"
+        for upload in uploads:
+            rig.stores.bring(upload, HELLO)
+        await first.deliver(batch, item.uid, apart.uid)
+        await second.deliver(other_batch, apart.uid)
         async with rig.worker():
-            for bringer, batch in batches.items():
-                ended = (await bringer.ended(batch))[item.uid]
-                assert bringer.receipt(ended.receipt).held_uid == ""
+            for bringer, number in ((first, batch), (second, other_batch)):
+                for ended in (await bringer.ended(number)).values():
+                    assert bringer.receipt(ended.receipt).held_uid == ""
+            _, response = await second.offer(item, batch_id=other)
+            assert second.receipt(response.verdicts[0].receipt).uid == item.uid
             await rig.all_settled()
     assert rig.stores.strays() == []
-    assert rig.stores.spaces["fast"].reserved == 0
-    assert list(rig.catalog.live) == ["obs/1"]
-    states = [common_pb2.ReplicaState.Name(each.state) for each in rig.catalog.replicas.values()]
-    assert states == ["REPLICA_STATE_AVAILABLE"]
+    assert rig.catalog.state_of(apart.uid, "fast") == rig.catalog.state_of(apart.uid, "slow") == "AVAILABLE"
+
+
+async def test_an_upload_that_nobody_knows_any_more_stands_in_nobodys_way(rig: Rig) -> None:
+    """The books of transfers are of yesterday, those of the store are not."""
+    chile = Elsewhere("chile")
+    async with rig.transfer(), bringing(rig, as_peer("chile")) as bringer:
+        await tell_peers(rig, chile)
+        item = chile.item("obs/1", HELLO)
+        batch, _ = await bringer.offer(item)
+        for table in ("deliveries", "offers", "ingests"):
+            await rig.execute(f"DELETE FROM transfer.{table}")
+        with pytest.raises(errors.BatchNotFound):
+            await bringer.batch(batch)
+        _, response = await bringer.offer(item, batch_id=batch)
+        assert response.verdicts[0].error.reason == "UNAVAILABLE"
+        _, response = await bringer.offer(item, batch_id=batch)
+        assert response.verdicts[0].HasField("send")
+        assert len(rig.stores.strays()) == 1
 
 
 async def test_a_name_taken_meanwhile_by_the_same_bytes_is_receipted_as_held(rig: Rig) -> None:

@@ -214,6 +214,12 @@ class FakeStores(StoreServiceServicer):
                     trees=[pb.AdoptedTree(name=name, error=item_error(content))], hashed_bytes=hashed
                 )
                 continue
+            if index < len(request.digests) and request.digests[index] != checksum_to_proto(content.digest):
+                wrong = ChecksumMismatch(f"something else lies at {name}")
+                yield pb.AdoptTreesResponse(
+                    trees=[pb.AdoptedTree(name=name, error=item_error(wrong))], hashed_bytes=hashed
+                )
+                continue
             already = name in self.adopted
             if not already:
                 hashed += content.size_bytes
@@ -283,6 +289,8 @@ class FakeStores(StoreServiceServicer):
         if known is not None:
             closed = known.state != pb.UPLOAD_STATE_OPEN
             return UploadClosed(f"upload {spec.upload_id} is closed") if closed else None
+        if (other := self._attempt(space.name, spec.dataset_uid)) is not None:
+            return UploadActive(f"{other} brings {spec.dataset_uid}", upload_id=other)
         if (space.name, spec.name) in self.adoptable or self._held_by_nobody(space.name, spec.name):
             holder = self.paths.get((space.name, spec.name), "")
             return PathTaken(f"something lies at {spec.name}", path=spec.name, uid=holder)
@@ -292,6 +300,19 @@ class FakeStores(StoreServiceServicer):
         kept = pb.UploadSpec()
         kept.CopyFrom(spec)
         self.uploads[spec.upload_id] = Upload(kept, space.name)
+        return None
+
+    def _attempt(self, store: str, uid: str) -> str | None:
+        """An upload whose fate is open that brings this dataset."""
+        alive = {
+            pb.UPLOAD_STATE_OPEN,
+            pb.UPLOAD_STATE_SEALED,
+            pb.UPLOAD_STATE_VERIFIED,
+            pb.UPLOAD_STATE_COMMITTED,
+        }
+        for upload_id, upload in self.uploads.items():
+            if uid and (upload.spec.dataset_uid, upload.store) == (uid, store) and upload.state in alive:
+                return upload_id
         return None
 
     def _held_by_nobody(self, store: str, name: str) -> bool:
