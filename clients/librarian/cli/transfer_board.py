@@ -71,6 +71,8 @@ class Board:
         # Sums may come less often than news: none beside news says nothing about them.
         if answer.queues or not (answer.transfers or self.active):
             self.queues = list(answer.queues)
+        elif not self.active:
+            self.queues = [queue for queue in map(_at_rest, self.queues) if _has_something(queue)]
         return news
 
     def _take(self, known: transfer_pb2.Transfer | None, transfer: transfer_pb2.Transfer) -> bool:
@@ -121,6 +123,19 @@ class Board:
     def transfer_figures(self, transfer: transfer_pb2.Transfer) -> Figures:
         left = transfer.size_bytes - _arrived(transfer)
         return _figures(self._own_rates.get(transfer.transfer_id), transfer.bytes_per_second, left)
+
+
+def _at_rest(queue: transfer_pb2.QueueStatus) -> transfer_pb2.QueueStatus:
+    """Until the next sums: nothing of it is under way any more."""
+    found = transfer_pb2.QueueStatus()
+    found.CopyFrom(queue)
+    for figure in ("active_count", "active_bytes", "moved_bytes", "bytes_per_second"):
+        found.ClearField(figure)
+    return found
+
+
+def _has_something(queue: transfer_pb2.QueueStatus) -> bool:
+    return bool(queue.waiting_count or queue.held_count or queue.failed_count)
 
 
 def _key(queue: transfer_pb2.QueueStatus) -> tuple[str, str, str]:

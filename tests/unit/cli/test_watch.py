@@ -128,6 +128,8 @@ def test_news_and_sums_may_come_apart() -> None:
         board.apply(sums)
         board.apply(transfer_pb2.WatchTransfersResponse(transfers=[transfer(1, news)]))
         assert len(board.queues) == 1
+    # Sums older than the news do not show as under way what has ended.
+    assert [(queue.waiting_count, queue.active_count) for queue in board.queues] == [(8, 0)]
     assert board.arrived_bytes == SIZE
     board.apply(transfer_pb2.WatchTransfersResponse())
     assert board.queues == []
