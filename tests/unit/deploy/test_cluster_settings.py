@@ -115,7 +115,7 @@ def callees(process: Process) -> dict[str, str]:
     calls = {
         "gateway": {"catalog", "transfer", "store"},
         "transfer": {"catalog", "store"},
-        "worker": {"catalog", "store"},
+        "worker": {"catalog", "store", "transfer"},
     }
     known = {"catalog": services.catalog, "transfer": services.transfer, **services.stores}
     return {name: known[name] for name in calls.get(process.pod.service, set())}
