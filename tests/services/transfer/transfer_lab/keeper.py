@@ -12,8 +12,14 @@ import os
 import signal
 import sys
 from contextlib import suppress
+from pathlib import Path
 
-MODULES = {"transfer": "transfer_svc.__main__", "worker": "transfer_svc.workers.__main__"}
+MODULES = {
+    "transfer": "transfer_svc.__main__",
+    "worker": "transfer_svc.workers.__main__",
+    # A worker whose mover is the tests'.
+    "carrying": "transfer_lab.carrying",
+}
 _PR_SET_PDEATHSIG = 1
 
 
@@ -58,4 +64,5 @@ def main(service: str, config: str) -> int:
 
 
 if __name__ == "__main__":
+    sys.path.insert(0, str(Path(__file__).parent.parent))
     sys.exit(main(*sys.argv[1:]))
