@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import base64
-import json
 from collections.abc import Iterable, Mapping
-
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from librarian.api.common.v1.common_pb2 import Signed
 from librarian.errors import KeyNotIntroduced, PeerNotFound
 from svckit.notifications import Bell
 from svckit.sitekeys import SiteKeys
-from svckit.statements import KeyRing, make_introduction, site_key
+from svckit.statements import KeyRing, make_introduction, public_key_of, site_key
 from transfer_svc.querykit import Bare
+from transfer_svc.receiving.peer_queries import KeyRow, fetch_keys
+from transfer_svc.receiving.peers import ring_of
 from transfer_svc.sending import link_queries, plan_queries
 from transfer_svc.sending.values import Destination, Peer, Route
 
@@ -26,19 +24,16 @@ class Roster:
         self.changed = Bell()
         self.routes: Mapping[str, Route] = {}
         self.peers: Mapping[str, Peer] = {}
-        self._introduced: list[tuple[str, str, bytes]] = []
-        self._key = keys.key
-        self._own = [key.public_key() for key in (keys.key, keys.former) if key is not None]
+        self._rows: list[KeyRow] = []
+        self._keys = keys
 
     async def read(self, connection: Bare) -> None:
         routes = {route.route_id: route for route in await plan_queries.routes_carried(connection)}
         peers = await link_queries.all_peers(connection)
+        self._rows = await fetch_keys(connection)
         if (routes, peers) != (self.routes, self.peers):
             self.routes, self.peers = routes, peers
             self.changed.ring()
-
-    async def read_introduced(self, connection: Bare) -> None:
-        self._introduced = await link_queries.introduced(connection)
 
     def reachable(self, to: Destination) -> bool:
         """Whether anything may be said to it now."""
@@ -60,18 +55,13 @@ class Roster:
     def keys_of(self, to: Destination) -> KeyRing:
         """What receipts of a destination are signed by: the pinned keys of the peer, or this site's own."""
         if not to.is_peer:
-            return KeyRing((self.site, key) for key in self._own)
-        return KeyRing((to.name, key) for key in _pinned(self.peer(to.name)).values())
+            return ring_of([], self._keys)
+        pinned = [row for row in self._rows if row.pinned and row.site == to.name]
+        return KeyRing((row.site, public_key_of(row.public_key)) for row in pinned)
 
     def all_keys(self) -> KeyRing:
         """With those of sites that peers have introduced."""
-        ring = KeyRing((self.site, key) for key in self._own)
-        for peer in self.peers.values():
-            for key in _pinned(peer).values():
-                ring.add(peer.name, key)
-        for site, _, raw in self._introduced:
-            ring.add(site, Ed25519PublicKey.from_public_bytes(raw))
-        return ring
+        return ring_of(self._rows, self._keys)
 
     def introductions(self, wanted: Iterable[tuple[str, str]], now_us: int) -> list[Signed]:
         """Its word on keys (site, key id) of others; those it does not know itself are left out."""
@@ -83,13 +73,5 @@ class Roster:
                 key = ring.key_of(site, key_id)
             except KeyNotIntroduced:
                 continue
-            found.append(make_introduction(site_key(site, key, now_us), self._key))
+            found.append(make_introduction(site_key(site, key, now_us), self._keys.key))
         return found
-
-
-def _pinned(peer: Peer) -> dict[str, Ed25519PublicKey]:
-    """By key id, as the gateway has checked them."""
-    return {
-        key_id: Ed25519PublicKey.from_public_bytes(base64.b64decode(text))
-        for key_id, text in json.loads(peer.keys_json or "{}").items()
-    }

@@ -16,7 +16,7 @@ from transfer_svc.sending.lifecycle import TransferState
 from transfer_svc.sending.means import SendingChannels
 from transfer_svc.sending.messages import route_to_proto
 from transfer_svc.sending.route_queries import Selection
-from transfer_svc.sending.values import MAX_ACTIVE, BackfillState, Route
+from transfer_svc.sending.values import MAX_ACTIVE, RELAY, BackfillState, Route
 from transfer_svc.tables import requests
 
 _S = TransferState
@@ -32,9 +32,9 @@ async def add_route(
         peers = {name for name, peer in (await link_queries.all_peers(hot)).items() if not peer.removed}
     listing = await context.stores.listing()
     stores = {store.name for store in listing.stores}
-    if listing.silent and asked.destination not in peers | stores:
+    if listing.silent and asked.destination not in peers | stores and asked.via != RELAY:
         raise Unavailable("not all store services answer, and it may be one of theirs")
-    kind = rules.destination_kind(asked.destination, peers, stores)
+    kind = rules.destination_kind(asked.destination, peers, stores, via=asked.via)
     rules.check_route(
         kind=kind,
         destination=asked.destination,

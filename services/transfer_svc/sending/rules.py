@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection
 from typing import Final
 
@@ -14,11 +15,17 @@ from transfer_svc.sending.values import RELAY, DestinationKind
 WAYS: Final = ("stream", "rsync", "posix", RELAY)
 # To a peer, these write where both have agreed.
 _AGREED: Final = frozenset({"rsync", "posix"})
+# As site.name in the settings.
+_SITE_NAME: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 SETTABLE: Final = frozenset({"paused", "priority", "max_active", "max_bytes_per_second", "landing"})
 
 
-def destination_kind(name: str, peers: Collection[str], stores: Collection[str]) -> DestinationKind:
-    """Raises InvalidInput: neither a peer nor a store of this site, or both."""
+def destination_kind(
+    name: str, peers: Collection[str], stores: Collection[str], *, via: str
+) -> DestinationKind:
+    """A relay may end at a site that only the peer between knows. Raises InvalidInput: neither a peer nor a
+    store of this site, or both.
+    """
     is_peer, is_store = name in peers, name in stores
     if is_peer and is_store:
         raise InvalidInput(
@@ -26,6 +33,8 @@ def destination_kind(name: str, peers: Collection[str], stores: Collection[str])
         )
     if is_peer or is_store:
         return DestinationKind.PEER if is_peer else DestinationKind.STORE
+    if via == RELAY and _SITE_NAME.fullmatch(name):
+        return DestinationKind.PEER
     raise InvalidInput(
         f"{name!r} is neither a peer nor a store of this site",
         remedy="`librarian peer ls` and `librarian store ls` show what there is",
