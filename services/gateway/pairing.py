@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import secrets
 import uuid
+from typing import Any
 
 from gateway import peer_queries as queries
 from gateway.invitations import check_mac, joining_of, secret_of, unknown_invitation
+from gateway.peer_queries import NOT_CALLED
 from gateway.peers import Peer, checked_address
 from gateway.pinning import pin, pin_rotated
 from gateway.queries import tell_gateways
@@ -126,13 +128,13 @@ class Pairing:
             await tell_gateways(connection, peer.peer_id)
         return peer
 
-    def _place(self, peer: Peer, told: SiteAddress) -> dict[str, str | bool]:
+    def _place(self, peer: Peer, told: SiteAddress) -> dict[str, Any]:
         """What changes where the peer says that it has moved. One that was set here stays till then."""
         address = checked_address(told.address, insecure=True)
         if address == peer.told_address:
             return {}
         insecure = told.insecure and (peer.insecure or self._own.insecure)
-        return {"address": address, "told_address": address, "insecure": insecure}
+        return {"address": address, "told_address": address, "insecure": insecure, **NOT_CALLED}
 
     def _may_be_plain(self, told: SiteAddress) -> bool:
         """The other site's word alone opens no plain connection: ours must be a plain network too."""

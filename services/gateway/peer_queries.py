@@ -24,6 +24,8 @@ _ROWS = (
     .order_by(peers.c.record_id, peer_keys.c.pin_time)
 )
 _LIVE = compile_hot(_ROWS.where(peers.c.remove_time.is_(None)))
+# What becomes of a link when the address is another one.
+NOT_CALLED = {"link_up": None, "link_reason": "", "link_since_time": None}
 
 
 async def live_peers(connection: Connection[Any]) -> list[Peer]:

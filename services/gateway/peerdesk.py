@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway import peer_queries as queries
 from gateway.invitations import REPLAY_KEPT, SALT_BYTES, Invited, code_of, expiry, secret_of
+from gateway.peer_queries import NOT_CALLED
 from gateway.peermessages import peer_to_proto
 from gateway.peers import Peer, check_site_name, checked_address
 from gateway.pinning import live
@@ -119,6 +120,7 @@ class PeerDesk:
             insecure = changes.get("insecure", peer.insecure)
             if "address" in changes:
                 changes["address"] = checked_address(changes["address"], insecure=insecure)
+                changes |= NOT_CALLED
             if changes.get("paused") and not peer.paused:
                 await self._end(connection, peer)
                 ended.append(peer.peer_id)

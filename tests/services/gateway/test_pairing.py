@@ -16,7 +16,7 @@ from support.eventually import eventually
 from support.gateway_pair import FEDERATION, PairedSite, pair, paired_site
 from support.gateway_site import CATALOG, STORE, Context
 
-from gateway.invitations import read_code
+from gateway.invitations import code_of, read_code
 from gateway.joining import Joining
 from librarian.api.federation.v1.federation_pb2 import (
     CheckInRequest,
@@ -132,6 +132,9 @@ async def test_a_code_is_of_use_to_one_site_once_and_in_its_time(
     assert (await refusal(near.join(elsewhere))).reason == "INVITE_INVALID"
     assert (await refusal(near.join(code[:-4] + "AAAA"))).reason == "INVITE_INVALID"
     assert (await refusal(far.join(code))).reason == "INVITE_INVALID"
+    plain = read_code(code, own_site="act")
+    plain.address, plain.insecure = "grpc://nersc.example.org:7700", True
+    assert "unencrypted" in (await refusal(near.join(code_of(plain)))).message
 
     request = pb.InvitePeerRequest(request_id=str(uuid.uuid4()), name="act", lifetime_seconds=60)
     late = (await far.do(request)).code
@@ -233,15 +236,29 @@ async def test_a_pause_ends_what_is_open_within_a_second_and_a_resumption_begins
         await asyncio.Event().wait()
         return b""
 
+    async def swallow(chunks: AsyncIterator[bytes], _context: Context) -> bytes:
+        written.append(await anext(chunks))
+        await asyncio.Event().wait()
+        return b""
+
+    written: list[bytes] = []
+    far.site.stores["fast"].on[STORE + "ListStores"] = one_store
+    far.site.stores["fast"].on[STORE + "WriteUpload"] = swallow
     far.on_federation("GetBatch", hang)
     before = await far.peer("act")
     async with near.link_to(far) as link:
         waiting = asyncio.ensure_future(link.federation.GetBatch(GetBatchRequest(batch_id="b")))
         await arrived.wait()
+        stream = await link.write_upload((("librarian-store", "main"), ("librarian-ticket", "t")))
+        await stream.write(b"chunk")
+        await eventually(lambda: written == [b"chunk"])
         began = time.monotonic()
         paused = await far.update("act", paused=True)
         with pytest.raises(PeerPaused):
             await waiting
+        with pytest.raises(grpc.aio.AioRpcError) as cut:
+            await stream
+        assert isinstance(link.error(cut.value), PeerPaused)
         assert time.monotonic() - began < 1.0
         assert paused.link_state == pb.LINK_STATE_PAUSED
         await eventually(lambda: far.revoked == [before.peer_id], timeout=1.0)
@@ -333,8 +350,11 @@ async def test_a_key_is_rotated_under_way(near: PairedSite, far: PairedSite, dat
 async def test_a_link_says_who_is_not_there(near: PairedSite, far: PairedSite) -> None:
     await pair(near, far)
     await near.update("nersc", address=f"grpc://{near.address}")
-    peer = await near.until_link("nersc", pb.LINK_STATE_DOWN)
-    assert "not nersc" in peer.link_reason
+
+    async def told() -> bool:
+        return "not nersc" in (await near.peer("nersc")).link_reason
+
+    await eventually(told)
     error = await refusal(near.update("nersc", address="grpc://far.example.org:1"))
     assert error.code.name == "INVALID_ARGUMENT"
     async with PeerLinks(site="act", key=near.keys().key) as links:
