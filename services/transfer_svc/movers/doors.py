@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import grpc
 
 from librarian.api.store.v1 import store_pb2
-from librarian.errors import InternalError, Unavailable
+from librarian.errors import InternalError, LibrarianError, Unavailable
 from librarian.ingest.upload import write_messages
 from svckit.channels import Pairs
 from svckit.peerlink import PeerLink
@@ -45,12 +45,12 @@ class PeerDoor:
         call = await self._link.write_upload(metadata)
         try:
             async for group in groups:
-                if not await write_messages(call, group):
+                if not await _written(call, group):
                     break
             await call.done_writing()
             await call
         except grpc.aio.AioRpcError as error:
-            raise self._link.error(error) from None
+            raise _spoken(self._link.error(error)) from None
         finally:
             call.cancel()
 
@@ -82,10 +82,7 @@ class LocalDoor:
             await _put(queue, None, call)
             await call
         except InternalError as error:
-            # A call that ends during a write has its status replaced by one that says nothing.
-            if error.metadata:
-                raise
-            raise Unavailable("the stream to the store broke off") from None
+            raise _spoken(error) from None
         finally:
             call.cancel()
             await asyncio.wait([call])
@@ -93,6 +90,23 @@ class LocalDoor:
             while not queue.empty():
                 queue.get_nowait()
             queue.put_nowait(None)
+
+
+async def _written(
+    call: grpc.aio.StreamUnaryCall[bytes, store_pb2.WriteUploadResponse], group: Sequence[bytes]
+) -> bool:
+    """As `write_messages`; also of a call that ends during a write, most of which tell when awaited."""
+    try:
+        return await write_messages(call, group)
+    except Unavailable:
+        return False
+
+
+def _spoken(error: LibrarianError) -> LibrarianError:
+    """A call that ends during a write may have its status replaced by one that says nothing."""
+    if isinstance(error, InternalError) and not error.metadata:
+        return Unavailable("the stream to the store broke off")
+    return error
 
 
 async def _put(
