@@ -20,20 +20,25 @@ from transfer_svc.receiving.values import Ended
 from transfer_svc.values import Job
 
 
-async def conclude(context: Context, site_keys: SiteKeys, jobs: Sequence[Job]) -> None:
-    """Of foreign jobs that have ended. Doing it again is harmless. Raises Unavailable where the catalogue or
-    the database does not answer: the jobs stay unsettled, and are come back to.
+async def conclude(
+    context: Context, site_keys: SiteKeys, store: str, jobs: Sequence[Job]
+) -> dict[str, LibrarianError]:
+    """Of foreign jobs of one store that have ended. Doing it again is harmless. Answers those, by upload,
+    that cannot be receipted now. Raises Unavailable where the catalogue or the database does not answer.
     """
     published = [job for job in jobs if job.state == IngestState.PUBLISHED]
     ended = [_ended_badly(job) for job in jobs if job.state != IngestState.PUBLISHED]
+    unsure: dict[str, LibrarianError] = {}
     if published:
-        ended += await _receipted(context, site_keys, published)
+        receipted, unsure = await _receipted(context, site_keys, store, published)
+        ended += receipted
     context.faults.hit("receipt.signed")
     async with context.database.hot() as connection:
         await work_queries.conclude(
             connection, ended, channel=context.channels.final, now=context.clock.now()
         )
     context.faults.hit("receipt.written")
+    return unsure
 
 
 async def arriving(context: Context, jobs: Sequence[Job]) -> None:
@@ -56,24 +61,30 @@ async def expired(context: Context, jobs: Sequence[Job]) -> None:
         )
 
 
-async def _receipted(context: Context, site_keys: SiteKeys, jobs: Sequence[Job]) -> list[Ended]:
+async def _receipted(
+    context: Context, site_keys: SiteKeys, store: str, jobs: Sequence[Job]
+) -> tuple[list[Ended], dict[str, LibrarianError]]:
     """Only what the catalogue has in good order is receipted."""
-    known = await look_up(context, sorted({job.dataset_uid for job in jobs}), [])
+    known = await look_up(context, sorted({job.dataset_uid for job in jobs}), [], store=store)
     signable: list[tuple[Job, Here]] = []
     ended: list[Ended] = []
+    unsure: dict[str, LibrarianError] = {}
     for job in jobs:
         held = known.by_uid.get(job.dataset_uid)
         here = _here(job, held)
         if isinstance(here, Here):
             signable.append((job, here))
+        elif held is not None and held.silent:
+            unsure[job.ingest_id] = here
         else:
             ended.append(Ended(job.ingest_id, DeliveryState.FAILED, error_json=error_to_json(here)))
     statements = [(job.uid, _content(job), here) for job, here in signable]
     receipts = await asyncio.to_thread(sign_receipts, site_keys, context.clock, statements)
-    return ended + [
+    ended += [
         Ended(job.ingest_id, DeliveryState.RECEIPTED, receipt=receipt)
         for (job, _), receipt in zip(signable, receipts, strict=True)
     ]
+    return ended, unsure
 
 
 def _here(job: Job, held: Held | None) -> Here | LibrarianError:

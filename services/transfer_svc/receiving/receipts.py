@@ -27,14 +27,18 @@ class Known:
     by_name: Mapping[str, Held]
 
 
-async def look_up(context: Context, uids: Sequence[str], names: Sequence[str]) -> Known:
-    """Up to 1000 of each. Raises Unavailable where the catalogue does not answer."""
+async def look_up(context: Context, uids: Sequence[str], names: Sequence[str], *, store: str = "") -> Known:
+    """Up to 1000 of each. `store`: one that there is, so if nothing was heard of it yet it is new. Raises
+    Unavailable where the catalogue does not answer.
+    """
     by_uid, by_name, listing = await asyncio.gather(
         _get(context, catalog_pb2.BatchGetDatasetsRequest(uids=uids)),
         _get(context, catalog_pb2.BatchGetDatasetsRequest(names=names)),
         context.stores.listing(),
     )
-    stores = {store.name: store for store in listing.stores}
+    if store and all(each.name != store for each in listing.stores):
+        listing = await context.stores.listing(fresh=True)
+    stores = {each.name: each for each in listing.stores}
     return Known(
         {dataset.uid: _held(dataset, stores) for dataset in by_uid},
         {dataset.name: _held(dataset, stores) for dataset in by_name},

@@ -21,6 +21,7 @@ from svckit.channels import CallingChannel, ServiceChannels, call_metadata
 from svckit.keys import key_id, load_private_key
 from svckit.statements import KeyRing, make_origin, verify_receipt
 from transfer_lab.rig import Rig
+from transfer_lab.site import Site
 from transfer_lab.store import Content
 
 if TYPE_CHECKING:
@@ -67,11 +68,16 @@ class Elsewhere:
 
 
 class Bringer:
-    """Calls FederationService as `caller`."""
+    """Calls FederationService as `caller`. `rig` and what needs it: not of a real site."""
 
-    def __init__(self, rig: Rig, stub: FederationServiceAsyncStub) -> None:
-        self.rig = rig
+    def __init__(self, place: Rig | Site, stub: FederationServiceAsyncStub) -> None:
+        self.place = place
         self.stub = stub
+
+    @property
+    def rig(self) -> Rig:
+        assert isinstance(self.place, Rig)
+        return self.place
 
     async def offer(
         self, *items: pb.OfferItem, batch_id: str = "", **fields: Any
@@ -109,7 +115,7 @@ class Bringer:
 
     def receipt(self, signed: common_pb2.Signed) -> common_pb2.Receipt:
         """Of the lab; only if its signature is good."""
-        key = load_private_key(self.rig.directory / "site.key").public_key()
+        key = load_private_key(self.place.directory / "site.key").public_key()
         return verify_receipt(signed, KeyRing([("lab", key)]))
 
 
@@ -118,22 +124,24 @@ def as_peer(name: str) -> Caller:
 
 
 @asynccontextmanager
-async def bringing(rig: Rig, caller: Caller | None, *, issuer: str = "gateway") -> AsyncIterator[Bringer]:
+async def bringing(
+    place: Rig | Site, caller: Caller | None, *, issuer: str = "gateway"
+) -> AsyncIterator[Bringer]:
     """`caller` None: the issuer in its own name."""
-    signer = Signer.load(rig.directory, issuer)
-    async with ServiceChannels(rig.settings, signer) as channels:
-        channel = channels.channel(rig.settings.services.transfer)
+    signer = Signer.load(place.directory, issuer)
+    async with ServiceChannels(place.settings, signer) as channels:
+        channel = channels.channel(place.settings.services.transfer)
 
         def metadata() -> Any:
             return call_metadata(signer.mint(caller, "transfer") if caller else signer.mint_own("transfer"))
 
         stub: Any = FederationServiceStub(CallingChannel(channel, metadata))  # type: ignore[arg-type]
-        yield Bringer(rig, stub)
+        yield Bringer(place, stub)
 
 
-async def tell_peers(rig: Rig, *sites: Elsewhere, revision: int = 1) -> None:
+async def tell_peers(place: Rig | Site, *sites: Elsewhere, revision: int = 1) -> None:
     """As the gateway does."""
-    async with ServiceChannels(rig.settings, Signer.load(rig.directory, "gateway")) as channels:
+    async with ServiceChannels(place.settings, Signer.load(place.directory, "gateway")) as channels:
         await channels.transfer.PutPeers(
             transfer_pb2.PutPeersRequest(revision=revision, peers=[site.known() for site in sites])
         )

@@ -30,6 +30,10 @@ class Site:
     settings: Settings
     channels: ServiceChannels
 
+    @property
+    def directory(self) -> Path:
+        return self.root.parent
+
     async def begin(self, wanted: Mapping[str, Content]) -> tuple[list[str], list[store_pb2.UploadGrant]]:
         response = await self.channels.transfer.BeginIngests(
             pb.BeginIngestsRequest(
