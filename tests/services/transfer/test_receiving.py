@@ -161,9 +161,18 @@ async def test_what_is_here_is_receipted_and_what_cannot_be_is_refused(rig: Rig)
             assert [each.name for each in refused] == ["obs/other", "books/old/1", "obs/taken"]
             assert refused[0].delivery.error.reason == "UID_TAKEN"
             assert (refused[0].batch_id, second.next_page_token) == (other, "")
+            status = await client.stub.GetTransferStatus(transfer_pb2.GetTransferStatusRequest())
+            (incoming,) = status.incoming
+            assert (incoming.peer, incoming.refused_count) == ("chile", 3)
+            assert (incoming.active_count, incoming.active_bytes) == (2, 10)
+            assert incoming.HasField("last_receipt_time")
+        # A token for some names sees no others.
+        async with rig.client(Caller("olga", Role.OPERATOR, name_prefix="books/**")) as client:
+            listed = await client.stub.ListDeliveries(transfer_pb2.ListDeliveriesRequest())
+            assert [each.name for each in listed.deliveries] == ["books/old/1"]
 
 
-async def test_a_peer_that_lies(rig: Rig) -> None:
+async def test_a_peer_that_lies(rig: Rig, capsys: pytest.CaptureFixture[str]) -> None:
     chile, nersc = Elsewhere("chile"), Elsewhere("nersc")
     async with site(rig, chile, nersc, worker=False) as bringer, bringing(rig, as_peer("nersc")) as other:
         good = chile.item("obs/good", HELLO)
@@ -223,6 +232,15 @@ async def test_a_peer_that_lies(rig: Rig) -> None:
             await bringer.offer(good, store="slow")
         with pytest.raises(errors.BatchNotFound):
             await bringer.batch("no\0batch")
+    told = capsys.readouterr().out
+    for reason in (
+        "INVALID_NAME",
+        "ORIGIN_INVALID",
+        "KEY_NOT_INTRODUCED",
+        "BATCH_NOT_FOUND",
+        "BATCH_TOO_LARGE",
+    ):
+        assert reason in told
 
 
 async def test_a_third_site_is_introduced(rig: Rig) -> None:
