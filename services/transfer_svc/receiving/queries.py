@@ -19,6 +19,7 @@ from sqlalchemy import (
     bindparam,
     delete,
     func,
+    literal,
     or_,
     select,
     true,
@@ -424,7 +425,7 @@ async def incoming(connection: AsyncConnection, now: datetime) -> Iterable[tuple
 
 async def last_receipts(connection: AsyncConnection, peers: Collection[str]) -> dict[str, datetime]:
     """When the newest delivery of each peer that has its receipt got it."""
-    names = select(func.unnest(list(peers), type_=Text).label("name")).subquery("names")
+    names = select(func.unnest(literal(list(peers), ARRAY(Text))).label("name")).subquery("names")
     newest = (
         select(_d.update_time)
         .where(_d.peer == names.c.name, _d.state == DeliveryState.RECEIPTED)

@@ -35,6 +35,7 @@ class TransferEvent(Enum):
     FAIL = "fail"
     CANCEL = "cancel"
     RETRY = "retry"
+    DOUBT = "doubt"
 
 
 _S, _E = TransferState, TransferEvent
@@ -43,6 +44,8 @@ _S, _E = TransferState, TransferEvent
 LIVE: Final = (_S.PLANNED, _S.QUEUED, _S.OFFERED, _S.MOVING, _S.DELIVERED)
 # In a batch, which the receiver may know of.
 BATCHED: Final = (_S.OFFERED, _S.MOVING, _S.DELIVERED)
+# A receipt is recorded.
+ARRIVED: Final = (_S.VERIFIED, _S.PRESENT)
 
 TRANSFER: Final[Lifecycle[TransferState, TransferEvent]] = Lifecycle(
     name="transfer",
@@ -62,6 +65,7 @@ TRANSFER: Final[Lifecycle[TransferState, TransferEvent]] = Lifecycle(
         **{(state, _E.FAIL): _S.FAILED for state in LIVE},
         **{(state, _E.CANCEL): _S.CANCELLED for state in (*LIVE, _S.HELD, _S.FAILED)},
         **{(state, _E.RETRY): _S.QUEUED for state in (_S.HELD, _S.FAILED, _S.CANCELLED)},
+        **{(state, _E.DOUBT): _S.QUEUED for state in ARRIVED},
     },
     why={
         _E.ENQUEUE: "nothing it waited for is left",
@@ -75,7 +79,6 @@ TRANSFER: Final[Lifecycle[TransferState, TransferEvent]] = Lifecycle(
         _E.FAIL: "it can never work; the reason is kept",
         _E.CANCEL: "somebody gave it up, or its route was removed",
         _E.RETRY: "somebody, or what it waited for, says: again",
+        _E.DOUBT: "the receiver's records are of another time (a restored backup): it is asked again",
     },
 )
-
-FINAL: Final = TRANSFER.final

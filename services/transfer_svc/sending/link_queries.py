@@ -10,50 +10,16 @@ from sqlalchemy.dialects.postgresql import insert
 
 from svckit.database import compile_hot
 from transfer_svc.querykit import Bare
-from transfer_svc.receiving.tables import introduced_keys, peers
+from transfer_svc.receiving.tables import peers
 from transfer_svc.sending.changes import NOW, TIME, columns_of
 from transfer_svc.sending.tables import links
 from transfer_svc.sending.values import PEER_COLUMNS, Destination, Peer
 
 _PEERS = compile_hot(select(*columns_of(peers, PEER_COLUMNS)))
-_INTRODUCED = compile_hot(
-    select(introduced_keys.c.site, introduced_keys.c.key_id, introduced_keys.c.public_key)
-)
 
 
 async def all_peers(connection: Bare) -> dict[str, Peer]:
     return {row["name"]: Peer(*row) for row in await _PEERS.fetch(connection)}
-
-
-async def introduced(connection: Bare) -> list[tuple[str, str, bytes]]:
-    """Site, key id and public key of sites that are no peers."""
-    return [(row["site"], row["key_id"], row["public_key"]) for row in await _INTRODUCED.fetch(connection)]
-
-
-_new = {each.name: bindparam(each.name, type_=each.type) for each in introduced_keys.columns}
-_INTRODUCE = compile_hot(insert(introduced_keys).values(_new).on_conflict_do_nothing())
-
-
-async def introduce(
-    connection: Bare,
-    *,
-    site: str,
-    key_id: str,
-    public_key: bytes,
-    via_peer: str,
-    statement: bytes,
-    now: datetime,
-) -> None:
-    """Keeps a key in the word of a peer; one that is known stays as it was first told."""
-    await _INTRODUCE.fetch(
-        connection,
-        site=site,
-        key_id=key_id,
-        public_key=public_key,
-        via_peer=via_peer,
-        statement=statement,
-        record_time=now,
-    )
 
 
 _place = {

@@ -10,6 +10,7 @@ from librarian.messages import timestamp
 from svckit.auth import Caller
 from svckit.paging import decode_page_token, encode_page_token, page_size
 from transfer_svc.context import Context
+from transfer_svc.receiving.listing import incoming_status
 from transfer_svc.rules import can_be_id
 from transfer_svc.sending import link_queries, route_queries
 from transfer_svc.sending.lifecycle import BATCHED, TransferState
@@ -90,6 +91,7 @@ async def transfer_status(context: Context, caller: Caller) -> pb.GetTransferSta
     response = pb.GetTransferStatusResponse(
         queues=queues_of(sums), held=[transfer_to_proto(each) for each in held if caller.may_see(each.name)]
     )
+    response.incoming.extend(await incoming_status(context))
     for name, peer in sorted(peers.items()):
         if peer.removed:
             continue

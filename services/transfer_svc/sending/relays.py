@@ -12,8 +12,9 @@ from librarian.api.catalog.v1 import catalog_pb2
 from librarian.api.common.v1.common_pb2 import Signed
 from librarian.api.federation.v1 import federation_pb2 as pb
 from librarian.errors import CursorOfAnotherEpoch, LibrarianError
-from svckit.statements import verify_introduction, verify_receipt
-from transfer_svc.sending import link_queries
+from svckit.statements import KeyRing, verify_receipt
+from transfer_svc.receiving.peers import learn_introductions
+from transfer_svc.sending import doubt_queries, link_queries
 from transfer_svc.sending.engine import Engine
 from transfer_svc.sending.means import Means
 from transfer_svc.sending.patience import patiently
@@ -21,6 +22,7 @@ from transfer_svc.sending.roster import Roster
 from transfer_svc.sending.values import Destination, DestinationKind
 
 _PAGE: Final = 500
+_DOUBTED_AT_ONCE: Final = 2000
 # Between questions to one peer (s): while something came lately, and otherwise.
 _BUSY_SECONDS: Final = 3.0
 _IDLE_SECONDS: Final = 20.0
@@ -77,6 +79,7 @@ class Relays:
             try:
                 response = await self._engine.link(to).call("ListReceipts", request)
             except CursorOfAnotherEpoch:
+                await self._doubt(to)
                 epoch = sequence = 0
                 continue
             if response.receipts:
@@ -90,9 +93,33 @@ class Relays:
             async with self._context.database.hot() as connection:
                 await link_queries.receipts_read(connection, to, epoch, sequence)
 
+    async def _doubt(self, to: Destination) -> None:
+        """The peer's records are of another time: whatever it has signed for may be unknown there now. It is
+        offered again, which moves nothing where the bytes lie. Until that is written down the cursor stays,
+        so that a worker that dies here is followed by one that begins anew.
+        """
+        before, count = "", 0
+        while True:
+            async with self._context.database.hot() as connection:
+                page = await doubt_queries.doubt(
+                    connection,
+                    to,
+                    before=before,
+                    limit=_DOUBTED_AT_ONCE,
+                    now=self._context.clock.now(),
+                    channel=self._means.channels.moved,
+                )
+            count += page.count
+            if not page.last:
+                break
+            before = page.last
+        self._context.logger.warning("receiver_restored", peer=to.name, doubted_count=count)
+        self._context.faults.hit("send.doubted")
+
     async def _take(self, name: str, response: pb.ListReceiptsResponse) -> None:
-        await self._learn(name, response.introductions)
-        good = await asyncio.to_thread(self._check_all, name, list(response.receipts))
+        keys = self._roster.all_keys()
+        await learn_introductions(self._context, keys, response.introductions, name)
+        good = await asyncio.to_thread(self._check_all, name, keys, list(response.receipts))
         if not good:
             return
         request = catalog_pb2.RecordReceiptsRequest(
@@ -108,9 +135,9 @@ class Relays:
                 message=verdict.error.message,
             )
 
-    def _check_all(self, name: str, receipts: Sequence[Signed]) -> list[Signed]:
+    def _check_all(self, name: str, keys: KeyRing, receipts: Sequence[Signed]) -> list[Signed]:
         """Those signed by a key that is known of the site they are of; not this site's own word."""
-        keys, good = self._roster.all_keys(), []
+        good = []
         for signed in receipts:
             try:
                 if verify_receipt(signed, keys).site != self._roster.site:
@@ -120,28 +147,3 @@ class Relays:
                     "relayed_receipt_refused", peer=name, reason=error.reason, message=error.message
                 )
         return good
-
-    async def _learn(self, name: str, introductions: Sequence[Signed]) -> None:
-        """Keys of sites that are no peers of this one."""
-        keys = self._roster.keys_of(Destination(DestinationKind.PEER, name))
-        async with self._context.database.hot() as connection:
-            for signed in introductions:
-                try:
-                    key = verify_introduction(signed, name, keys)
-                except LibrarianError as error:
-                    self._context.logger.warning(
-                        "introduction_refused", peer=name, reason=error.reason, message=error.message
-                    )
-                    continue
-                if key.site in {self._roster.site, *self._roster.peers}:
-                    continue
-                await link_queries.introduce(
-                    connection,
-                    site=key.site,
-                    key_id=key.key_id,
-                    public_key=key.public_key,
-                    via_peer=name,
-                    statement=signed.SerializeToString(),
-                    now=self._context.clock.now(),
-                )
-            await self._roster.read_introduced(connection)
