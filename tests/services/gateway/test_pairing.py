@@ -42,8 +42,9 @@ from librarian.errors import (
 )
 from librarian.rpc import error_from_rpc
 from svckit.clock import Clock, SystemIds
+from svckit.database import Database
 from svckit.keys import ensure_private_key, key_id
-from svckit.peerlink import PeerAddress, PeerLinks
+from svckit.peerlink import PeerAddress, PeerLink, PeerLinks
 from svckit.peertokens import mint_peer_token
 from svckit.sitekeys import OVERLAP, SiteKeys, rotate
 
@@ -274,6 +275,50 @@ async def test_a_pause_ends_what_is_open_within_a_second_and_a_resumption_begins
         await link.federation.GetBatch(GetBatchRequest(batch_id="b"))
         await eventually(lambda: far.told[-1].revision > told.revision)
         await near.until_link("nersc", pb.LINK_STATE_UP)
+
+
+async def test_what_another_gateway_of_the_site_pauses_ends_here_too(
+    near: PairedSite, far: PairedSite, database_dsn: str
+) -> None:
+    await pair(near, far)
+    arrived = asyncio.Event()
+
+    async def hang(_request: bytes, _context: Context) -> bytes:
+        arrived.set()
+        await asyncio.Event().wait()
+        return b""
+
+    far.on_federation("GetBatch", hang)
+    async with (
+        near.link_to(far) as link,
+        Database.open(database_dsn, schema="gateway_nersc", application_name="test") as database,
+        database.hot() as connection,
+    ):
+        for change, error in (
+            ("paused = true", PeerPaused),
+            ("paused = false, remove_time = now()", PeerUnknown),
+        ):
+            arrived.clear()
+            waiting = asyncio.ensure_future(link.federation.GetBatch(GetBatchRequest(batch_id="b")))
+            await arrived.wait()
+            began = time.monotonic()
+            # Nobody is notified: the gateway looks by itself.
+            await connection.execute(f"UPDATE peers SET {change}")
+            with pytest.raises(error):
+                await waiting
+            assert time.monotonic() - began < 1.0
+            await connection.execute("UPDATE peers SET paused = false")
+            if error is PeerPaused:
+                await eventually(lambda: _answered(link))
+
+
+async def _answered(link: PeerLink) -> bool:
+    """Whether the peer may call again: what was remembered of it is a moment old at most."""
+    try:
+        await link.pairing.CheckIn(CheckInRequest())
+    except PeerPaused:
+        return False
+    return True
 
 
 async def test_a_removed_peer_is_a_stranger_and_stays_in_the_books(near: PairedSite, far: PairedSite) -> None:

@@ -169,15 +169,46 @@ class Flow(transfer_pb2_grpc.TransferServiceServicer):
 
 
 class Peers(gateway_pb2_grpc.PeerServiceServicer):
+    """`asked` has all requests."""
+
     def __init__(self, state: State) -> None:
         self._state = state
         self.peers: list[gateway_pb2.Peer] = []
+        self.asked: list[Any] = []
+
+    async def InvitePeer(  # noqa: N802
+        self, request: gateway_pb2.InvitePeerRequest, context: Context
+    ) -> gateway_pb2.InvitePeerResponse:
+        await self._enter("InvitePeer", request, context)
+        return gateway_pb2.InvitePeerResponse(code="inv_abc")
+
+    async def JoinPeer(  # noqa: N802
+        self, request: gateway_pb2.JoinPeerRequest, context: Context
+    ) -> gateway_pb2.JoinPeerResponse:
+        await self._enter("JoinPeer", request, context)
+        return gateway_pb2.JoinPeerResponse(peer=self.peers[0])
 
     async def ListPeers(  # noqa: N802
         self, request: gateway_pb2.ListPeersRequest, context: Context
     ) -> gateway_pb2.ListPeersResponse:
-        await self._state.enter("ListPeers", context)
+        await self._enter("ListPeers", request, context)
         return gateway_pb2.ListPeersResponse(peers=self.peers)
+
+    async def UpdatePeer(  # noqa: N802
+        self, request: gateway_pb2.UpdatePeerRequest, context: Context
+    ) -> gateway_pb2.UpdatePeerResponse:
+        await self._enter("UpdatePeer", request, context)
+        return gateway_pb2.UpdatePeerResponse(peer=self.peers[0])
+
+    async def RemovePeer(  # noqa: N802
+        self, request: gateway_pb2.RemovePeerRequest, context: Context
+    ) -> gateway_pb2.RemovePeerResponse:
+        await self._enter("RemovePeer", request, context)
+        return gateway_pb2.RemovePeerResponse(peer=self.peers[0])
+
+    async def _enter(self, method: str, request: Any, context: Context) -> None:
+        self.asked.append(request)
+        await self._state.enter(method, context)
 
 
 def _is_meant(transfer: transfer_pb2.Transfer, asked: Any) -> bool:
