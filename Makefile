@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 PROTOS := $(shell find protos -name '*.proto' | sort)
 PYTEST_ARGS ?=
 
-.PHONY: help demo test test-all check format protos docs bench baseline clean
+.PHONY: help demo test test-all rsync check format protos docs bench baseline clean
 
 help:  ## what there is to make
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -20,10 +20,16 @@ $(STAMP): pyproject.toml constraints.txt
 demo: $(STAMP)  ## a whole site on your own data: make demo [DATA=path]
 	$(BIN)/python -m standalone.demo $(if $(DATA),--data '$(DATA)')
 
-test: $(STAMP)  ## the test suite, under ten minutes on two cores
+# A mover runs it, and so do the mover's tests.
+rsync:
+	@command -v rsync > /dev/null \
+		|| { test "$$(id -u)" = 0 && apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq --yes rsync; } \
+		|| { echo 'rsync is missing, which the tests need: apt-get install rsync' >&2; exit 1; }
+
+test: $(STAMP) rsync  ## the test suite, under ten minutes on two cores
 	$(BIN)/python -m pytest -n 2 --dist loadgroup -m 'not slow' $(PYTEST_ARGS)
 
-test-all: $(STAMP)  ## the slow tests too
+test-all: $(STAMP) rsync  ## the slow tests too
 	$(BIN)/python -m pytest -n 2 --dist loadgroup $(PYTEST_ARGS)
 
 check: $(STAMP)  ## ruff, format, mypy --strict, import rules, protos
