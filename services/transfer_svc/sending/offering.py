@@ -20,7 +20,6 @@ from transfer_svc.replicas import ReplicaState
 from transfer_svc.sending import batch_queries
 from transfer_svc.sending.confirming import take_receipts
 from transfer_svc.sending.desk import Desk
-from transfer_svc.sending.lifecycle import TransferEvent, TransferState
 from transfer_svc.sending.link import Link
 from transfer_svc.sending.patience import patiently
 from transfer_svc.sending.roster import Roster
@@ -92,20 +91,18 @@ async def _datasets(desk: Desk) -> dict[str, catalog_pb2.Dataset]:
 
 
 async def _choose_sources(desk: Desk, datasets: dict[str, catalog_pb2.Dataset]) -> None:
-    """Those that need not, or cannot, be sent leave."""
-    there, failed = [], []
+    """Those that cannot be sent leave. One that is receipted is offered like any other: the receiver knows
+    best whether it still has it.
+    """
+    failed: list[tuple[Parcel, LibrarianError]] = []
     for uid, parcel in list(desk.parcels.items()):
         dataset = datasets.get(uid)
         if dataset is None:
-            error: LibrarianError = DatasetNotFound(f"{parcel.name} is no live dataset any more", uid=uid)
-            failed.append((parcel, error))
-        elif parcel.state == TransferState.OFFERED and _is_at(dataset, desk.batch.to):
-            there.append(parcel)
+            failed.append((parcel, DatasetNotFound(f"{parcel.name} is no live dataset any more", uid=uid)))
         elif not (store := _source(dataset, desk.batch.to)):
             failed.append((parcel, SourceVanished(f"no copy of {parcel.name} here can be read", uid=uid)))
         else:
             parcel.store = store
-    await desk.end(there, TransferEvent.FIND, "a receipt is recorded already")
     await desk.troubled(failed)
 
 
@@ -115,15 +112,6 @@ def _source(dataset: catalog_pb2.Dataset, to: Destination) -> str:
             if int(replica.state) == state and (to.is_peer or replica.store != to.name):
                 return replica.store
     return ""
-
-
-def _is_at(dataset: catalog_pb2.Dataset, to: Destination) -> bool:
-    if to.is_peer:
-        return any(replica.site == to.name for replica in dataset.remote_replicas)
-    return any(
-        replica.store == to.name and int(replica.state) == ReplicaState.AVAILABLE
-        for replica in dataset.replicas
-    )
 
 
 def _made(desk: Desk, roster: Roster, datasets: dict[str, catalog_pb2.Dataset]) -> pb.OfferRequest:
