@@ -26,7 +26,6 @@ from librarian.errors import (
     NothingStaged,
     PathHeldByUpload,
     PathTaken,
-    ReplicaCorrupt,
     SourceChanged,
     SpecialFile,
     StagedFileChanged,
@@ -235,9 +234,9 @@ def after_rereading(name: str, state: ReplicaState, error: LibrarianError | None
         return None
     if state in {ReplicaState.CORRUPT, ReplicaState.MISSING}:
         return failed(
-            ReplicaCorrupt(
+            PathTaken(
                 f"what lies at the place of {name} is not as it was recorded",
-                remedy="`librarian verify` the dataset; what is there has to be set aside first",
+                remedy="`librarian verify` the dataset there; what is there has to be set aside first",
                 name=name,
             )
         )

@@ -43,8 +43,8 @@ DELIVERY: Final[Lifecycle[DeliveryState, DeliveryEvent]] = Lifecycle(
     transitions={
         (_S.ACCEPTED, _E.ARRIVE): _S.ARRIVING,
         (_S.ACCEPTED, _E.REFUSE): _S.REFUSED,
-        # It was here already: signed at once.
-        (_S.ACCEPTED, _E.SIGN): _S.RECEIPTED,
+        # It was here already, or came by another way: signed at once.
+        **{(state, _E.SIGN): _S.RECEIPTED for state in OPEN},
         **{(state, _E.DELIVER): _S.DELIVERED for state in OPEN},
         (_S.DELIVERED, _E.VERIFY): _S.VERIFYING,
         (_S.DELIVERED, _E.SIGN): _S.RECEIPTED,

@@ -27,6 +27,7 @@ from librarian.names import printable
 from svckit.auth import Caller
 from svckit.idempotency import check_request_id
 from svckit.sitekeys import SiteKeys
+from transfer_svc import queries as ingest_queries
 from transfer_svc import rules
 from transfer_svc.context import Context
 from transfer_svc.messages import error_from_json, error_to_json
@@ -147,18 +148,24 @@ async def _write_down(
             raise RequestIdReused(f"batch {request.batch_id} was offered before with other items")
         driver = await bare(connection)
         known = {each.uid: each for each in await queries.fetch_batch(driver, **batch)}
-        elsewhere = await queries.unfinished_elsewhere(
-            driver,
-            **batch,
-            uids=[item.uid for item in decided.wanted.values() if item.uid not in known],
-        )
-        taken = {uid: upload for _, uid, upload, state in elsewhere if upload and state in OPEN}
-        arriving = {uid for _, uid, _, state in elsewhere if state not in OPEN}
+        arrived = _arrived(request, decided, known)
+        if arrived:
+            await queries.receipt_instead(driver, arrived, now)
+            await ingest_queries.call_workers(driver, context.channels.work)
+        wanted = {item.uid: item for item in decided.wanted.values() if item.uid not in known}
+        elsewhere = await queries.unfinished_elsewhere(driver, **batch, uids=list(wanted))
+        arriving = {uid for _, uid, _, state, _ in elsewhere if state not in OPEN}
+        taken = {
+            uid: (delivery, upload)
+            for delivery, uid, upload, state, content in elsewhere
+            # The upload of other content under the same uid is nothing to go on with.
+            if upload and state in OPEN and content == wanted[uid].content
+        }
         if taken:
             moved = error_to_json(Withdrawn(f"batch {request.batch_id} brings it now"))
-            ids = [each for each, uid, _, _ in elsewhere if uid in taken]
-            await queries.supersede(driver, ids, moved, now)
-        rows, fresh = _rows(context, request, decided, skip=known.keys() | arriving, uploads=taken)
+            await queries.supersede(driver, [delivery for delivery, _ in taken.values()], moved, now)
+        uploads = {uid: upload for uid, (_, upload) in taken.items()}
+        rows, fresh = _rows(context, request, decided, skip=known.keys() | arriving, uploads=uploads)
         if rows:
             entered = await queries.insert_deliveries(driver, rows, **batch, now=now)
             ingests = [_ingest(upload, item) for upload, item in fresh if item.uid in entered]
@@ -170,8 +177,20 @@ async def _write_down(
                     now=now,
                     expire_time=now + context.lifetime,
                 )
+        if rows or arrived:
             known = {each.uid: each for each in await queries.fetch_batch(driver, **batch)}
     return known, arriving
+
+
+def _arrived(
+    request: pb.OfferRequest, decided: _Decided, known: Mapping[str, Delivery]
+) -> list[tuple[str, bytes]]:
+    """Receipts, by upload, of what this batch was to bring and what came by another way meanwhile."""
+    return [
+        (known[item.uid].upload_id, decided.receipts[position])
+        for position, item in enumerate(request.items)
+        if position in decided.receipts and item.uid in known and known[item.uid].state in OPEN
+    ]
 
 
 def _rows(

@@ -27,13 +27,15 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import ARRAY, insert
 from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.sql.dml import Update
 from sqlalchemy.types import TypeEngine
 
 from svckit.database import compile_hot
 from transfer_svc.lifecycle import INGEST, IngestEvent, IngestState
 from transfer_svc.queries import LET_GO
 from transfer_svc.querykit import Bare, arrays
-from transfer_svc.receiving.lifecycle import DELIVERY, DeliveryEvent, DeliveryState
+from transfer_svc.receiving.judging import Content
+from transfer_svc.receiving.lifecycle import DELIVERY, OPEN, DeliveryEvent, DeliveryState
 from transfer_svc.receiving.tables import deliveries, offers
 from transfer_svc.receiving.values import Delivery
 from transfer_svc.tables import ingests
@@ -92,8 +94,9 @@ async def knows_batch(connection: Bare, peer: str, batch_id: str) -> bool:
     return await _KNOWN.fetchrow(connection, peer=peer, batch_id=batch_id) is not None
 
 
+_CONTENT: Final = (_d.name, _d.kind, _d.digest_algorithm, _d.digest, _d.size_bytes, _d.member_count)
 _UNFINISHED: Final = compile_hot(
-    select(_d.delivery_id, _d.uid, _d.upload_id, _d.state)
+    select(_d.delivery_id, _d.uid, _d.upload_id, _d.state, *_CONTENT)
     .where(
         _any(_d.uid, "uids"),
         _d.peer == bindparam("peer"),
@@ -106,10 +109,12 @@ _UNFINISHED: Final = compile_hot(
 
 async def unfinished_elsewhere(
     connection: Bare, *, peer: str, batch_id: str, uids: Sequence[str]
-) -> list[tuple[str, str, str, int]]:
-    """Deliveries of these datasets in other batches of the peer, locked: delivery id, uid, upload, state."""
+) -> list[tuple[str, str, str, int, Content]]:
+    """Deliveries of these datasets in other batches of the peer, locked: delivery id, uid, upload, state,
+    and what was offered then.
+    """
     rows = await _UNFINISHED.fetch(connection, peer=peer, batch_id=batch_id, uids=list(uids))
-    return [(row["delivery_id"], row["uid"], row["upload_id"], row["state"]) for row in rows]
+    return [(*row[:4], Content(*row[4:])) for row in rows]
 
 
 _SUPERSEDE: Final = compile_hot(
@@ -320,13 +325,16 @@ async def deliver_as_found(connection: Bare, uploads: Sequence[str], now: dateti
 
 
 def _give_up(chosen: ColumnElement[bool], event: DeliveryEvent) -> Any:
-    gone = (
+    return _abort_of(
         update(deliveries)
         .values(state=int(DeliveryState.EXPIRED), error_json=bindparam("error"), update_time=bindparam("now"))
         .where(chosen, before(event))
-        .returning(_d.upload_id)
-        .cte("gone")
     )
+
+
+def _abort_of(ending: Update) -> Any:
+    """Gives up the ingests of deliveries that end by this statement, where they are still OPEN."""
+    gone = ending.returning(_d.upload_id).cte("gone")
     return (
         update(ingests)
         .values(
@@ -359,6 +367,27 @@ async def withdraw(
 async def close_deliveries(connection: Bare, uploads: Sequence[str], error_json: str, now: datetime) -> None:
     """Their uploads are closed at the store, nobody knows why: they are given up."""
     await _CLOSE.fetch(connection, uploads=list(uploads), error=error_json, now=now)
+
+
+_instead = arrays(uploads=Text, receipts=LargeBinary)
+_RECEIPT_INSTEAD: Final = compile_hot(
+    _abort_of(
+        update(deliveries)
+        .values(
+            state=int(DeliveryState.RECEIPTED),
+            receipt=_instead.c.receipts,
+            error_json="",
+            update_time=bindparam("now"),
+        )
+        .where(_d.upload_id == _instead.c.uploads, or_(*[_d.state == state for state in OPEN]))
+    )
+)
+
+
+async def receipt_instead(connection: Bare, receipts: Sequence[tuple[str, bytes]], now: datetime) -> None:
+    """These have come by another way: receipts by upload. Nothing is left to be brought."""
+    uploads, signed = (list(values) for values in zip(*receipts, strict=True))
+    await _RECEIPT_INSTEAD.fetch(connection, uploads=uploads, receipts=signed, now=now)
 
 
 _BROUGHT: Final = compile_hot(

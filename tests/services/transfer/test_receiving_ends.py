@@ -196,7 +196,7 @@ async def test_a_copy_known_to_be_bad_is_read_before_it_is_receipted(rig: Rig) -
         assert [each.error.reason for each in response.verdicts] == ["UNAVAILABLE"] * 2
         ended = await bringer.ended(batch)
         assert ended[good.uid].state == RECEIPTED
-        assert ended[bad.uid].error.reason == "REPLICA_CORRUPT"
+        assert ended[bad.uid].error.reason == "PATH_TAKEN"
         assert rig.catalog.state_of(bad.uid, "fast") == "SUSPECT"
         await rig.all_settled()
 
@@ -215,3 +215,28 @@ async def test_no_receipt_while_the_catalogue_is_silent(rig: Rig) -> None:
             assert bringer.receipt(ended.receipt).uid == item.uid
             await rig.all_settled()
     assert rig.catalog.trouble.calls["BatchGetDatasets"] >= 4
+
+
+async def test_what_came_by_another_way_is_not_asked_for_again(rig: Rig) -> None:
+    chile = Elsewhere("chile")
+    async with rig.transfer(), rig.worker(), bringing(rig, as_peer("chile")) as bringer:
+        await tell_peers(rig, chile)
+        item = chile.item("obs/1", HELLO)
+        batch, _ = await bringer.offer(item)
+        rig.catalog.add("obs/1", HELLO.digest.value, store="slow", uid=item.uid, size=5)
+        _, again = await bringer.offer(item, batch_id=batch)
+        assert bringer.receipt(again.verdicts[0].receipt).store == "slow"
+        assert (await bringer.batch(batch))[item.uid].state == RECEIPTED
+        await rig.all_settled()
+        assert rig.stores.strays() == []
+
+
+async def test_one_uid_for_two_contents_shares_no_upload(rig: Rig) -> None:
+    chile = Elsewhere("chile")
+    async with rig.transfer(), bringing(rig, as_peer("chile")) as bringer:
+        await tell_peers(rig, chile)
+        item = chile.item("obs/1", HELLO)
+        batch, _ = await bringer.offer(item)
+        _, response = await bringer.offer(chile.item("obs/1", LONG, uid=item.uid))
+        assert response.verdicts[0].error.reason == "UNAVAILABLE"
+        assert (await bringer.batch(batch))[item.uid].state == pb.DELIVERY_STATE_ACCEPTED

@@ -15,12 +15,15 @@ from transfer_svc.outcomes import (
     PublishOutcome,
     Step,
     UploadState,
+    after_adopting,
     after_asking,
     after_commit,
     after_publish,
+    after_rereading,
     is_permanent,
     may_split,
 )
+from transfer_svc.replicas import ReplicaState
 
 CLAIM = Bytes("sha256", b"d" * 32, 5, 1)
 OTHER = Bytes("sha256", b"e" * 32, 5, 1)
@@ -123,6 +126,42 @@ def test_after_asking() -> None:
     assert isinstance(ask(1, None, HELD, hope=False).error, errors.PathTaken)
     nobody = ask(1, None, TAKEN)
     assert (nobody.event, nobody.error) == (IngestEvent.FAIL, TAKEN)
+
+
+def test_what_lies_at_the_place_of_a_dataset_from_elsewhere_may_be_it() -> None:
+    def ask(live: LiveDataset | None, error: errors.LibrarianError) -> Decision:
+        return after_asking("n", 1, CLAIM, live, error, may_be_published=True, target_uid="u1", store="tape")
+
+    mine = LiveDataset("u1", 1, "sha256", CLAIM.digest, frozenset({"fast"}))
+    for nobody in (None, mine):
+        assert ask(nobody, TAKEN).step is Step.ADOPT
+    here = LiveDataset("u1", 1, "sha256", CLAIM.digest, frozenset({"tape"}))
+    others = LiveDataset("u9", 1, "sha256", CLAIM.digest, frozenset({"fast"}))
+    for known in (here, others):
+        assert ask(known, TAKEN).event is IngestEvent.FIND
+    assert ask(None, HELD).step is Step.RETRY
+
+
+def test_after_adopting() -> None:
+    assert after_adopting("n", "u1", CLAIM, ("u1", CLAIM), None).event is IngestEvent.STORE
+    mismatch = errors.ChecksumMismatch("something else")
+    for found, error in ((("u1", OTHER), None), (("u9", CLAIM), None), (None, mismatch)):
+        assert isinstance(after_adopting("n", "u1", CLAIM, found, error).error, errors.PathTaken)
+    gone = after_adopting("n", "u1", CLAIM, None, errors.PathNotFound("gone"))
+    assert (gone.event, type(gone.error)) == (IngestEvent.FAIL, errors.Unavailable)
+    for passing in (None, errors.Unavailable("down"), errors.UploadActive("busy"), HELD):
+        assert after_adopting("n", "u1", CLAIM, None, passing).step is Step.RETRY
+
+
+def test_after_rereading() -> None:
+    assert after_rereading("n", ReplicaState.AVAILABLE, None) is None
+    for state in (ReplicaState.CORRUPT, ReplicaState.MISSING):
+        decision = after_rereading("n", state, None)
+        assert decision is not None
+        assert isinstance(decision.error, errors.PathTaken)
+    unsure = after_rereading("n", ReplicaState.UNSPECIFIED, errors.Unavailable("down"))
+    assert unsure is not None
+    assert unsure.step is Step.RETRY
 
 
 def test_the_catalogue_can_say_anything() -> None:
