@@ -133,6 +133,9 @@ async def test_a_code_is_of_use_to_one_site_once_and_in_its_time(
     assert (await refusal(near.join(elsewhere))).reason == "INVITE_INVALID"
     assert (await refusal(near.join(code[:-4] + "AAAA"))).reason == "INVITE_INVALID"
     assert (await refusal(far.join(code))).reason == "INVITE_INVALID"
+    guessed = read_code(code, own_site="act")
+    guessed.secret = bytes(32)
+    assert "no such invitation" in (await refusal(near.join(code_of(guessed)))).message
     plain = read_code(code, own_site="act")
     plain.address, plain.insecure = "grpc://nersc.example.org:7700", True
     assert "unencrypted" in (await refusal(near.join(code_of(plain)))).message
