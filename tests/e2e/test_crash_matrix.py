@@ -8,7 +8,6 @@ process has died. After each: exactly one outcome, the right bytes; after all: n
 from __future__ import annotations
 
 import itertools
-import json
 import random
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,12 +16,12 @@ import pytest
 from support.data import contents, make_book
 from support.eventually import eventually_blocking
 from support.leftovers import nothing_left_behind
+from support.plug import MOST_STEPS, Plug, after_restart
 from support.raw_ingest import RawIngest
 
 from librarian.api.common.v1 import common_pb2
 from librarian.api.transfer.v1 import transfer_pb2
 from librarian.blocking import Librarian
-from librarian.errors import Unavailable
 from librarian.testing.site import Site, remove_home, temporary_home
 
 # A process that dies holds its leases until they end, and an abandoned ingest lives its lifetime.
@@ -35,8 +34,6 @@ ingest_lifetime_seconds = 3
 lease_seconds = 1.0
 poll_seconds = 0.2
 """
-# No scenario of ours passes so many; a loop that goes on for ever would tell nothing.
-MOST_STEPS = 200
 PROCESSES = ("catalog", "gateway", "store", "transfer", "worker")
 
 
@@ -57,37 +54,6 @@ def librarian(site: Site) -> Iterator[Librarian]:
         # A client that was answered once has patience with a restart.
         librarian.status()
         yield librarian
-
-
-class Plug:
-    """Pulled at the n-th failpoint that the process reaches from now on."""
-
-    def __init__(self, site: Site, process: str) -> None:
-        self._file = site.home / f"faults.{process}"
-        self._trace = site.home / f"trace.{process}"
-
-    def set(self, n: int) -> None:
-        self._plan(kill_at=n)
-
-    def watch(self) -> None:
-        """Only tells what is reached."""
-        self._plan()
-
-    def pulled(self) -> str:
-        """The failpoint it died at; "" while it has not."""
-        return "" if self._file.exists() else self.trace()[-1]
-
-    def remove(self) -> None:
-        self._file.unlink(missing_ok=True)
-
-    def trace(self) -> list[str]:
-        return self._trace.read_text().split() if self._trace.exists() else []
-
-    def _plan(self, **plan: int) -> None:
-        self._trace.unlink(missing_ok=True)
-        unfinished = self._file.with_suffix(".new")
-        unfinished.write_text(json.dumps({**plan, "trace": str(self._trace)}))
-        unfinished.replace(self._file)
 
 
 @pytest.mark.timeout(300)
@@ -185,19 +151,6 @@ def die_at_each_step(plug: Plug, librarian: Librarian, prepare: Callable[[int], 
             break
         killed.append(name)
     return killed
-
-
-def after_restart(check: Callable[[], object]) -> Callable[[], bool]:
-    """As `check`, but that a service which is just being started again means "not yet"."""
-
-    def checked() -> bool:
-        try:
-            check()
-        except Unavailable as error:
-            raise AssertionError(f"not available: {error.message}") from error
-        return True
-
-    return checked
 
 
 def check_outcome(site: Site, librarian: Librarian, prefix: str, night: Path) -> None:

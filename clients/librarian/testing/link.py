@@ -72,6 +72,13 @@ class Link:
         """Nothing gets through any more and nobody is told: the silence of a dead radio."""
         self._call(self._open.clear)
 
+    def snap(self, *, carried: int | None = None, returned: int | None = None) -> None:
+        """Once, when so many more bytes have gone there, or have come back, and not one more: connections are
+        reset. New ones are as ever. Neither: what was planned is off.
+        """
+        self._call(lambda: self._there.stop_after(carried))
+        self._call(lambda: self._back.stop_after(returned))
+
     def mend(self) -> None:
         """As new, after `cut` and after `hush`."""
         self._cut = False
@@ -127,8 +134,13 @@ class Link:
     async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, pace: _Pace) -> None:
         while data := await reader.read(_CHUNK_BYTES):
             await self._open.wait()
-            await pace.take(len(data))
-            writer.write(data)
+            passing = pace.before_stop(data)
+            await pace.take(len(passing))
+            writer.write(passing)
+            if len(passing) < len(data):
+                for connection in list(self._connections):
+                    connection.cancel()
+                return
             await writer.drain()
         with contextlib.suppress(OSError):
             writer.write_eof()
@@ -159,6 +171,18 @@ class _Pace:
         self.bytes_per_second = bits_per_second / 8
         self.passed_bytes = 0
         self._free_at = 0.0
+        self._stop_after: int | None = None
+
+    def stop_after(self, count: int | None) -> None:
+        self._stop_after = count
+
+    def before_stop(self, data: bytes) -> bytes:
+        """All of it, unless it goes beyond where it is to stop; that holds once."""
+        if self._stop_after is None:
+            return data
+        passing = data[: self._stop_after]
+        self._stop_after = self._stop_after - len(data) if len(data) <= self._stop_after else None
+        return passing
 
     async def take(self, count: int) -> None:
         self.passed_bytes += count

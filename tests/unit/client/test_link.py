@@ -113,3 +113,19 @@ def test_hushed_it_tells_nobody(echo: str) -> None:
             connection.settimeout(5)
             link.mend()
             assert connection.recv(9) == b"meanwhile"
+
+
+def test_it_breaks_after_the_byte_it_is_told_to(echo: str) -> None:
+    with Link() as link:
+        link.lead_to(echo)
+        link.snap(carried=10)
+        with _dial(link) as connection:
+            assert _said_back(connection, b"x" * 6) == b"x" * 6
+            assert len(_said_back(connection, b"y" * 6)) < 6
+            assert _is_dead(connection)
+        assert link.carried_bytes == 10
+        # Once; and what is planned can be called off.
+        link.snap(returned=3)
+        link.snap()
+        with _dial(link) as connection:
+            assert _said_back(connection, b"whole") == b"whole"
