@@ -44,6 +44,7 @@ async def sending(
         min(settings.worker.poll_seconds, 5.0),
         random.Random().random,  # noqa: S311 - spreads retries
         SendingMetrics(runtime.metrics),
+        runtime.tracing,
     )
     roster = Roster(keys)
     async with AsyncExitStack() as stack:

@@ -41,6 +41,7 @@ from transfer_svc.sending.changes import (
     in_state,
     log_constant,
     notify,
+    told,
 )
 from transfer_svc.sending.lifecycle import BATCHED, TransferState
 from transfer_svc.sending.tables import batches, routes, transfers
@@ -101,10 +102,26 @@ _REQUEUE = compile_hot(
 _NEXT_DUE = compile_hot(select(func.min(transfers.c.not_before).label("due")).where(_put_off))
 
 
-async def requeue(connection: Bare, now: datetime, limit: int) -> datetime | None:
-    """Puts what was put off and is due back into its queue; answers when the next of them is."""
+def _cancel_unrouted() -> Any:
+    written = (
+        update(transfers)
+        .values(state=constant(TransferState.CANCELLED), state_time=NOW, update_time=NOW)
+        .where(_ready, transfers.c.route_id == routes.c.route_id, routes.c.removed)
+        .returning(transfers.c.transfer_id)
+        .cte("written")
+    )
+    return told(written).add_cte(log_constant(written, constant(TransferState.CANCELLED)))
+
+
+_CANCEL_UNROUTED = compile_hot(_cancel_unrouted())
+
+
+async def requeue(connection: Bare, now: datetime, limit: int, *, channel: str) -> None:
+    """Puts what was put off and is due back into its queue; what has no route any more is cancelled."""
     await _REQUEUE.fetch(connection, now=now, limit=limit)
-    return await next_due(connection)
+    await _CANCEL_UNROUTED.fetch(
+        connection, now=now, channel=channel, event="CANCELLED", reason="", message="its route was removed"
+    )
 
 
 async def next_due(connection: Bare) -> datetime | None:

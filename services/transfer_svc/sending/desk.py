@@ -53,6 +53,7 @@ class Desk:
         self.changed = Bell()
         self.recheck = False
         self.is_lost = False
+        self.begin_time = means.context.clock.now()
         for parcel in parcels:
             if parcel.state in BATCHED:
                 self.parcels[parcel.dataset_uid] = parcel
@@ -72,6 +73,8 @@ class Desk:
         """The receiver has reserved space for these and says where the bytes go."""
         news = []
         for parcel, order in sent:
+            if not self._is_mine(parcel):
+                continue
             parcel.landing = order.landing
             self.forgotten.discard(parcel.dataset_uid)
             if parcel.state == _S.MOVING and parcel.upload_id == order.upload_id:
@@ -84,21 +87,25 @@ class Desk:
 
     async def delivered(self, parcels: Sequence[Parcel]) -> None:
         """All bytes of these are there, and the receiver knows."""
-        await self.write([self._moved(parcel, _E.DELIVER) for parcel in parcels])
+        mine = [parcel for parcel in parcels if self._is_mine(parcel) and parcel.state != _S.DELIVERED]
+        await self.write([self._moved(parcel, _E.DELIVER) for parcel in mine])
 
     async def end(self, parcels: Sequence[Parcel], event: TransferEvent, message: str = "") -> None:
         """FIND or VERIFY: a receipt is recorded."""
-        sizes = {parcel.transfer_id: parcel.size_bytes for parcel in parcels}
-        written = await self.write([self._moved(parcel, event, message=message) for parcel in parcels])
+        mine = {parcel.transfer_id: parcel for parcel in parcels if self._is_mine(parcel)}
+        written = await self.write([self._moved(each, event, message=message) for each in mine.values()])
         state = _S.VERIFIED if event is _E.VERIFY else _S.PRESENT
         self.means.metrics.ended.labels(state.name).inc(len(written))
         if event is _E.VERIFY:
-            self.means.metrics.sent_bytes.inc(sum(sizes[each] for each in written))
+            self.means.metrics.sent_bytes.inc(sum(mine[each].size_bytes for each in written))
+            self._trace([mine[each] for each in written])
 
     async def troubled(self, failed: Sequence[tuple[Parcel, LibrarianError]]) -> None:
         """HELD or put off, as the errors say; a copy here that is in doubt is told to the catalogue."""
         now, news, suspects, tally = self.context.clock.now(), [], [], dict[str, list[str]]()
         for parcel, error in failed:
+            if not self._is_mine(parcel):
+                continue
             outcome = consequence(error, parcel.last_reason, parcel.attempt_count, self.means.rand())
             event = _E.HOLD if outcome.hold else _E.PUT_OFF
             due = None if outcome.hold else now + timedelta(seconds=outcome.delay)
@@ -170,6 +177,29 @@ class Desk:
         if gone:
             self.changed.ring()
         return gone
+
+    def _is_mine(self, parcel: Parcel) -> bool:
+        """Bringing and confirming go on side by side: the other may have ended it meanwhile."""
+        return self.parcels.get(parcel.dataset_uid) is parcel and parcel.state in BATCHED
+
+    def _trace(self, parcels: Iterable[Parcel]) -> None:
+        tracing = self.means.tracing
+        if not tracing.enabled:
+            return
+        now = self.context.clock.now()
+        for parcel in parcels:
+            tracing.record(
+                "transfer",
+                traceparent=parcel.traceparent,
+                start=self.begin_time,
+                end=now,
+                attributes={
+                    "dataset.uid": parcel.dataset_uid,
+                    "dataset.name": parcel.name,
+                    "destination": str(self.batch.to),
+                    "via": self.batch.via,
+                },
+            )
 
     def _moved(self, parcel: Parcel, event: TransferEvent, **fields: Any) -> Change:
         """The transition, made on the parcel too."""

@@ -125,7 +125,7 @@ class Engine:
             await self._roster.read(connection)
             due = await batch_queries.find_due(connection, now)
             if due.put_off:
-                await batch_queries.requeue(connection, now, _REQUEUED)
+                await batch_queries.requeue(connection, now, _REQUEUED, channel=self._means.channels.moved)
         claimed = due.put_off
         mine = [batch_id for batch_id in due.batch_ids if batch_id not in self._desks]
         if mine and self._room() > 0:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from svckit.telemetry import Metrics
+from svckit.tracing import Tracing
 from transfer_svc.context import Context
 
 
@@ -47,3 +48,4 @@ class Means:
     poll_seconds: float
     rand: Callable[[], float]
     metrics: SendingMetrics
+    tracing: Tracing

@@ -88,7 +88,9 @@ class Moving:
                 parcel = self._parcels.get(each.upload_id)
                 if parcel is None:
                     continue
-                parcel.moved_bytes = max(parcel.moved_bytes, each.moved_bytes)
+                if each.moved_bytes > parcel.moved_bytes:
+                    parcel.moved_bytes = each.moved_bytes
+                    parcel.was_stale = False
                 if each.state is not base.ItemState.MOVING:
                     del self._parcels[each.upload_id]
                 if each.state is base.ItemState.MOVED:

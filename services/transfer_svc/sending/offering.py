@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
+from google.protobuf.message import DecodeError
+
 from librarian.api.catalog.v1 import catalog_pb2
 from librarian.api.common.v1 import common_pb2
 from librarian.api.federation.v1 import federation_pb2 as pb
@@ -102,7 +104,7 @@ async def _choose_sources(desk: Desk, datasets: dict[str, catalog_pb2.Dataset]) 
         elif not (store := _source(dataset, desk.batch.to)):
             failed.append((parcel, SourceVanished(f"no copy of {parcel.name} here can be read", uid=uid)))
         else:
-            parcel.store = store
+            parcel.store, parcel.traceparent = store, dataset.traceparent
     await desk.troubled(failed)
 
 
@@ -139,8 +141,11 @@ def _item(dataset: catalog_pb2.Dataset) -> pb.OfferItem:
 
 
 def _signer(origin: common_pb2.Signed) -> tuple[str, str]:
-    """Whose key signed it, by its own word."""
-    return common_pb2.Origin.FromString(origin.payload).site, origin.key_id
+    """Whose key signed it, by its own word; one that cannot be read is the receiver's to refuse."""
+    try:
+        return common_pb2.Origin.FromString(origin.payload).site, origin.key_id
+    except DecodeError:
+        return "", origin.key_id
 
 
 async def _refused(desk: Desk, error: LibrarianError) -> None:

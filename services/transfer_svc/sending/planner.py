@@ -39,6 +39,7 @@ _NEWS: Final = frozenset({_PUBLISHED, _ADDED, _STATE_CHANGED})
 # Events that lead to nothing are written off this often (s): to read them again costs little.
 _ADVANCE_SECONDS: Final = 5.0
 _PAGE: Final = 500
+_GATHER_SECONDS: Final = 0.5
 
 
 class Planner:
@@ -231,6 +232,8 @@ class _Tenure:
             running = [route for route in routes if route.backfill_state == BackfillState.RUNNING]
             if not running:
                 await self._bell.wait(mark, self._means.poll_seconds)
+                # It rings often where much is planned.
+                await asyncio.sleep(_GATHER_SECONDS)
             for route in running:
                 await self._page(route)
 

@@ -134,7 +134,7 @@ async def retry(
     connection: AsyncConnection, selection: Selection, message: str, *, now: datetime, channel: str
 ) -> int:
     """HELD, FAILED and CANCELLED ones, and what was put off: QUEUED, now. One whose dataset has another
-    active transfer there stays as it is.
+    active transfer there, or whose route is gone, stays as it is.
     """
     values = {
         "state": constant(_S.QUEUED),
@@ -157,7 +157,8 @@ async def retry(
         .exists()
     )
     waiting = and_(in_state(_S.QUEUED), transfers.c.not_before.is_not(None))
-    ended = and_(in_state(_S.HELD, _S.FAILED, _S.CANCELLED), alone)
+    routed = select(routes.c.route_id).where(_in_use, routes.c.route_id == transfers.c.route_id).exists()
+    ended = and_(in_state(_S.HELD, _S.FAILED, _S.CANCELLED), alone, routed)
     written = (
         update(transfers)
         .values(update_time=NOW, **values)

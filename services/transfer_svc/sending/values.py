@@ -134,6 +134,7 @@ class Parcel:
     attempt_count: int
     error_json: str
     store: str = field(default="")
+    traceparent: str = field(default="")
     landing: int = field(default=-1)
     # Its grant was refused by the mover's other end, and asked for anew.
     was_stale: bool = field(default=False)
@@ -182,7 +183,7 @@ class Peer:
 
 
 # Of a parcel, known to this process alone.
-_OWN: Final = frozenset({"store", "landing", "was_stale", "told"})
+_OWN: Final = frozenset({"store", "traceparent", "landing", "was_stale", "told"})
 ROUTE_COLUMNS = tuple(each.name for each in fields(Route))
 TRANSFER_COLUMNS = tuple(each.name for each in fields(Transfer))
 PARCEL_COLUMNS = tuple(each.name for each in fields(Parcel) if each.name not in _OWN)
