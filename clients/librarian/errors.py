@@ -412,7 +412,9 @@ class ReceiptMismatch(Refused):
 
 class WrongSite(Refused):
     reason = "WRONG_SITE"
-    default_remedy = "correct the peer's address: `librarian peer ls` shows it, `librarian peer set` changes it"
+    default_remedy = (
+        "correct the peer's address: `librarian peer ls` shows it, `librarian peer set` changes it"
+    )
 
 
 class Withdrawn(Refused):

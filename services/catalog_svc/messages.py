@@ -113,6 +113,7 @@ def fill_event(message: pb.Event, epoch: int, row: Row) -> None:
     message.store, before, after, reason, told = rest
     message.cursor.epoch = epoch
     message.cursor.sequence = sequence
+    message.cursor.time_us = time_us
     _fill_time(message.time, time_us)
     if told is not None:
         message.details_json = told

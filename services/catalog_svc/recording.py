@@ -20,7 +20,7 @@ from .queries import log
 from .queries import receipts as queries
 from .queries.kit import Bare
 from .receipts import MAX_RECEIPTS, Content, Receipt, check_content, read_receipt
-from .watching import check_dataset, start
+from .watching import begin, check_dataset
 
 
 async def record_receipts(context: Context, request: pb.RecordReceiptsRequest) -> pb.RecordReceiptsResponse:
@@ -53,15 +53,24 @@ async def record_receipts(context: Context, request: pb.RecordReceiptsRequest) -
 async def list_receipts(context: Context, request: pb.ListReceiptsRequest) -> pb.ListReceiptsResponse:
     """Raises CursorOfAnotherEpoch, DatasetNotFound."""
     check_dataset(request.dataset_uid)
-    epoch, after = await start(context, request.after if request.HasField("after") else None)
+    place = await begin(context, request.after if request.HasField("after") else None)
+    limit = page_size(request.page_size)
     async with context.database.hot() as connection:
-        rows = await queries.read(connection, after, page_size(request.page_size), request.dataset_uid)
+        # Before the reading: what is recorded meanwhile lies after it.
+        end = await log.head(connection)
+        rows = await queries.read(connection, place.sequence, limit, request.dataset_uid)
     caller, response = current_caller(), pb.ListReceiptsResponse()
     for row in rows:
         if caller.may_see(row["name"]):
             fill_receipt(response.receipts.add(), row)
-    response.next.epoch = epoch
-    response.next.sequence = rows[-1]["sequence"] if rows else after
+    last = rows[-1]["sequence"] if rows else place.sequence
+    if len(rows) < limit and last <= end.sequence:
+        response.next.sequence, response.next.time_us = end.sequence, end.time_us
+    elif rows:
+        response.next.sequence = last
+    else:
+        response.next.CopyFrom(place)
+    response.next.epoch = place.epoch
     return response
 
 

@@ -60,7 +60,7 @@ async def _fold_step(context: Context, scope: str) -> bool:
             return False
         folded, since_us = claimed
         now_us = context.now_us()
-        _, last = await log.head(connection)
+        last = (await log.head(connection)).sequence
         upto = min(last, folded + _STEP_EVENTS)
         if upto > folded:
             await sums.fold(connection, scope, names, folded, upto)

@@ -25,12 +25,11 @@ _BATCH = 500
 async def list_events(context: Context, request: pb.ListEventsRequest) -> pb.ListEventsResponse:
     """Raises CursorOfAnotherEpoch, DatasetNotFound."""
     check_dataset(request.dataset_uid)
-    epoch, after = await start(context, request.after if request.HasField("after") else None)
+    start = await begin(context, request.after if request.HasField("after") else None)
     async with context.database.hot() as connection:
-        rows = await log.read(connection, after, page_size(request.page_size), request.dataset_uid)
+        rows = await log.read(connection, start.sequence, page_size(request.page_size), request.dataset_uid)
     response = pb.ListEventsResponse()
-    response.next.epoch = epoch
-    response.next.sequence = _fill(response.events, epoch, rows, current_caller()) or after
+    response.next.CopyFrom(_fill(response.events, start, rows, current_caller()))
     return response
 
 
@@ -48,16 +47,16 @@ async def watch_events(
     the service stops.
     """
     caller = current_caller()
-    epoch, after = await start(context, request.after if request.HasField("after") else None)
+    place = await begin(context, request.after if request.HasField("after") else None)
     told = context.clock.monotonic()
     while not context.stopping.is_set():
         mark = context.appended.mark()
         async with context.database.hot() as connection:
-            rows = await log.read(connection, after, _BATCH)
+            rows = await log.read(connection, place.sequence, _BATCH)
         if rows or context.clock.monotonic() - told >= HEARTBEAT_SECONDS:
             response = pb.WatchEventsResponse()
-            after = _fill(response.events, epoch, rows, caller) or after
-            response.next.epoch, response.next.sequence = epoch, after
+            place = _fill(response.events, place, rows, caller)
+            response.next.CopyFrom(place)
             yield response
             told = context.clock.monotonic()
         else:
@@ -65,24 +64,30 @@ async def watch_events(
     raise Unavailable("the catalog is stopping", remedy="watch again from the last cursor received")
 
 
-async def start(context: Context, cursor: pb.EventCursor | None) -> tuple[int, int]:
-    """The current epoch, and the sequence to go on after. Raises CursorOfAnotherEpoch."""
+async def begin(context: Context, cursor: pb.EventCursor | None) -> pb.EventCursor:
+    """Where to read on, in the current epoch. Raises CursorOfAnotherEpoch."""
+    wanted = cursor or pb.EventCursor()
     async with context.database.hot() as connection:
-        epoch, last = await log.head(connection)
+        head = await log.head(connection, max(wanted.sequence, 0))
     if cursor is None:
-        return epoch, 0
-    # A cursor past the end was given out by a log that had more: it was restored since.
-    if cursor.epoch != epoch or cursor.sequence > last:
+        return pb.EventCursor(epoch=head.epoch)
+    # A cursor past the end was given out by a log that had more: it was restored since. So it was where it
+    # has grown again and another event stands there.
+    other = bool(cursor.time_us) and cursor.time_us != head.then_us
+    if cursor.epoch != head.epoch or cursor.sequence > head.sequence or other:
         raise CursorOfAnotherEpoch(
-            f"the cursor ({cursor.epoch}, {cursor.sequence}) is not of this log, which is in epoch {epoch}",
-            epoch=epoch,
+            f"the cursor ({cursor.epoch}, {cursor.sequence}) is not of this log, which is in epoch "
+            f"{head.epoch}",
+            epoch=head.epoch,
         )
-    return epoch, cursor.sequence
+    return cursor
 
 
-def _fill(events: object, epoch: int, rows: Rows, caller: Caller) -> int:
-    """Adds what the caller may see to the repeated field; the sequence of the last row, 0 for none."""
+def _fill(events: object, place: pb.EventCursor, rows: Rows, caller: Caller) -> pb.EventCursor:
+    """Adds what the caller may see to the repeated field; where the last row stands, or `place`."""
     for row in rows:
         if caller.may_see(row["name"]):
-            fill_event(events.add(), epoch, row)  # type: ignore[attr-defined]
-    return rows[-1]["sequence"] if rows else 0
+            fill_event(events.add(), place.epoch, row)  # type: ignore[attr-defined]
+    if not rows:
+        return place
+    return pb.EventCursor(epoch=place.epoch, sequence=rows[-1]["sequence"], time_us=rows[-1]["time_us"])

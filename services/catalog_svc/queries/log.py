@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
@@ -161,14 +162,37 @@ async def read(connection: Bare, after: int, limit: int, uid: str = "") -> Rows:
 
 @cache
 def _head() -> HotStatement:
-    return compile_hot(select(site_state.c.epoch, site_state.c.sequence))
+    last = select(events.c.time_us).where(events.c.sequence == site_state.c.sequence).scalar_subquery()
+    then = (
+        select(events.c.time_us)
+        .where(events.c.sequence == bindparam("sequence", type_=BigInteger))
+        .scalar_subquery()
+    )
+    return compile_hot(
+        select(
+            site_state.c.epoch,
+            site_state.c.sequence,
+            func.coalesce(last, 0).label("time_us"),
+            func.coalesce(then, 0).label("then_us"),
+        )
+    )
 
 
-async def head(connection: Bare) -> tuple[int, int]:
-    """The epoch, and the sequence of the last event."""
-    row = await _head().fetchrow(connection)
+@dataclass(frozen=True, slots=True)
+class Head:
+    """The end of the log; `time_us`: of the last event. `then_us`: of the event that was asked about."""
+
+    epoch: int
+    sequence: int
+    time_us: int
+    then_us: int
+
+
+async def head(connection: Bare, sequence: int = 0) -> Head:
+    """`sequence`: of an event whose time is wanted too."""
+    row = await _head().fetchrow(connection, sequence=sequence)
     assert row is not None
-    return row[0], row[1]
+    return Head(*row)
 
 
 # Another cluster, another timeline of it (a recovery to a point in time, a fail-over), or tables that

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -103,27 +104,39 @@ _TURN = compile_hot(
         index_elements=list(_place),
         set_={"receipts_time": _reading.excluded.receipts_time},
         where=or_(links.c.receipts_time.is_(None), links.c.receipts_time <= NOW),
-    ).returning(links.c.receipts_epoch, links.c.receipts_sequence)
+    ).returning(links.c.receipts_epoch, links.c.receipts_sequence, links.c.receipts_cursor_us)
 )
 _READ = compile_hot(
     update(links)
     .values(
         receipts_epoch=bindparam("epoch", type_=links.c.receipts_epoch.type),
         receipts_sequence=bindparam("sequence", type_=links.c.receipts_sequence.type),
+        receipts_cursor_us=bindparam("time_us", type_=links.c.receipts_cursor_us.type),
     )
     .where(*_here)
 )
 
 
+@dataclass(frozen=True, slots=True)
+class Cursor:
+    """As catalog.v1.EventCursor; epoch 0: from the beginning."""
+
+    epoch: int = 0
+    sequence: int = 0
+    time_us: int = 0
+
+
 async def receipts_turn(
     connection: Bare, to: Destination, *, now: datetime, until: datetime
-) -> tuple[int, int] | None:
-    """Where to read a peer's receipts on (epoch, sequence), for one worker; None for the others, whose
-    turn may come at `until`.
+) -> Cursor | None:
+    """Where to read a peer's receipts on, for one worker; None for the others, whose turn may come at
+    `until`.
     """
     row = await _TURN.fetchrow(connection, **_at(to), now=now, until=until)
-    return None if row is None else (row["receipts_epoch"], row["receipts_sequence"])
+    return None if row is None else Cursor(*row)
 
 
-async def receipts_read(connection: Bare, to: Destination, epoch: int, sequence: int) -> None:
-    await _READ.fetch(connection, **_at(to), epoch=epoch, sequence=sequence)
+async def receipts_read(connection: Bare, to: Destination, cursor: Cursor) -> None:
+    await _READ.fetch(
+        connection, **_at(to), epoch=cursor.epoch, sequence=cursor.sequence, time_us=cursor.time_us
+    )

@@ -16,6 +16,7 @@ from svckit.statements import KeyRing, verify_receipt
 from transfer_svc.receiving.peers import learn_introductions
 from transfer_svc.sending import doubt_queries, link_queries
 from transfer_svc.sending.engine import Engine
+from transfer_svc.sending.link_queries import Cursor
 from transfer_svc.sending.means import Means
 from transfer_svc.sending.patience import patiently
 from transfer_svc.sending.roster import Roster
@@ -67,31 +68,38 @@ class Relays:
         now = self._context.clock.now()
         seconds = (_IDLE_SECONDS if quiet else _BUSY_SECONDS) - 0.5
         async with self._context.database.hot() as connection:
-            place = await link_queries.receipts_turn(
+            cursor = await link_queries.receipts_turn(
                 connection, to, now=now, until=now + timedelta(seconds=seconds)
             )
-        if place is None:
+        if cursor is None:
             return
-        epoch, sequence = place
         while True:
-            after = catalog_pb2.EventCursor(epoch=epoch, sequence=sequence) if epoch else None
+            after = (
+                catalog_pb2.EventCursor(epoch=cursor.epoch, sequence=cursor.sequence, time_us=cursor.time_us)
+                if cursor.epoch
+                else None
+            )
             request = pb.ListReceiptsRequest(after=after, page_size=_PAGE)
             try:
                 response = await self._engine.link(to).call("ListReceipts", request)
             except CursorOfAnotherEpoch:
                 await self._doubt(to)
-                epoch = sequence = 0
+                cursor = Cursor()
                 continue
             if response.receipts:
                 await self._take(name, response)
             self._empty[name] = 0 if response.receipts else self._empty.get(name, 0) + 1
             self._context.faults.hit("send.relayed_recorded")
-            following = (response.next.epoch, response.next.sequence)
-            if following == (epoch, sequence):
+            following = Cursor(response.next.epoch, response.next.sequence, response.next.time_us)
+            if following == cursor:
                 return
-            epoch, sequence = following
+            # An answer without receipts, and hardly further: the log grows while it is read.
+            little = not response.receipts and following.sequence - cursor.sequence < _PAGE
+            cursor = following
             async with self._context.database.hot() as connection:
-                await link_queries.receipts_read(connection, to, epoch, sequence)
+                await link_queries.receipts_read(connection, to, cursor)
+            if little:
+                return
 
     async def _doubt(self, to: Destination) -> None:
         """The peer's records are of another time: whatever it has signed for may be unknown there now. It is

@@ -165,5 +165,6 @@ links: Final = Table(
     # Of a peer: how far its receipts have been read, and when one is next to read on.
     Column("receipts_epoch", BigInteger, nullable=False, server_default=text("0")),
     Column("receipts_sequence", BigInteger, nullable=False, server_default=text("0")),
+    Column("receipts_cursor_us", BigInteger, nullable=False, server_default=text("0")),
     Column("receipts_time", _TIME),
 )

@@ -120,6 +120,7 @@ CREATE TABLE links (
     last_success_time timestamptz,
     receipts_epoch bigint NOT NULL DEFAULT 0,
     receipts_sequence bigint NOT NULL DEFAULT 0,
+    receipts_cursor_us bigint NOT NULL DEFAULT 0,
     receipts_time timestamptz,
     PRIMARY KEY (destination, destination_kind)
 )

@@ -1144,7 +1144,9 @@ class ListReceiptsResponse(_message.Message):
     def receipts(self) -> _containers.RepeatedCompositeFieldContainer[Global___ReceiptRecord]: ...
     @_builtins.property
     def next(self) -> Global___EventCursor:
-        """Where to go on; equal to `after` when there is nothing new. There may be more while it differs."""
+        """Where to go on: the end of the log when there is nothing more. There may be more while it differs
+        from `after`.
+        """
 
     def __init__(
         self,
@@ -1166,17 +1168,23 @@ class EventCursor(_message.Message):
 
     EPOCH_FIELD_NUMBER: _builtins.int
     SEQUENCE_FIELD_NUMBER: _builtins.int
+    TIME_US_FIELD_NUMBER: _builtins.int
     epoch: _builtins.int
     sequence: _builtins.int
+    time_us: _builtins.int
+    """The time of the event at `sequence`, in microseconds since 1970-01-01T00:00:00Z; 0 where it is not
+    known. A log that has another event there was restored since, and has grown again.
+    """
     def __init__(
         self,
         *,
         epoch: _builtins.int = ...,
         sequence: _builtins.int = ...,
+        time_us: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["epoch", b"epoch", "sequence", b"sequence"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["epoch", b"epoch", "sequence", b"sequence", "time_us", b"time_us"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
