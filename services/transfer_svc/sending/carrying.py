@@ -86,12 +86,12 @@ def _remember_offer(desk: Desk) -> None:
 
 
 async def _withdraw(desk: Desk, link: Link) -> None:
-    """What was cancelled here is given up there, too."""
+    """What is cancelled or held here is given up there, too: nothing stays reserved for it."""
     if not desk.withdrawn:
         return
     uids = sorted(desk.withdrawn)
     request = federation_pb2.WithdrawRequest(
-        batch_id=desk.batch.batch_id, uids=uids, reason="the sender cancelled it"
+        batch_id=desk.batch.batch_id, uids=uids, reason="the sender cancelled it, or cannot send it"
     )
     with suppress(BatchNotFound):
         await link.call("Withdraw", request)

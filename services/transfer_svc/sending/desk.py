@@ -37,8 +37,8 @@ class Desk:
     """`parcels`, by dataset uid, are those under way; one that ends, or that somebody else changed, leaves.
 
     `items`: as they were offered. `landings`: of the newest offer. `forgotten`: the receiver knows nothing
-    of these. `withdrawn`: cancelled here, and the receiver is to be told. `changed` rings when there may be
-    something to do; `recheck` says that somebody else may have changed a row.
+    of these. `withdrawn`: cancelled or held here, and the receiver is to be told. `changed` rings when there
+    may be something to do; `recheck` says that somebody else may have changed a row.
     """
 
     def __init__(self, means: Means, batch: Batch, parcels: Iterable[Parcel]) -> None:
@@ -57,7 +57,8 @@ class Desk:
         for parcel in parcels:
             if parcel.state in BATCHED:
                 self.parcels[parcel.dataset_uid] = parcel
-            elif parcel.state == _S.CANCELLED:
+                parcel.begun = parcel.state == _S.MOVING
+            elif parcel.state == _S.CANCELLED or (parcel.state == _S.HELD and parcel.upload_id):
                 self.withdrawn.add(parcel.dataset_uid)
 
     def in_state(self, *states: TransferState) -> list[Parcel]:
@@ -111,6 +112,8 @@ class Desk:
             due = None if outcome.hold else now + timedelta(seconds=outcome.delay)
             if outcome.suspect and parcel.store:
                 suspects.append((parcel, error))
+            if outcome.hold and parcel.state == _S.MOVING:
+                self.withdrawn.add(parcel.dataset_uid)
             tally.setdefault(error.reason, []).append(error.message)
             news.append(
                 self._moved(parcel, event, error=error, attempt_count=outcome.attempt, not_before=due)
