@@ -19,7 +19,7 @@ from librarian.manifests import DatasetKind
 @dataclass(frozen=True, slots=True)
 class Item:
     """One dataset to be moved. `store`: of this site, where it is read. `upload_id`: its place at the
-    landing, as UploadGrant says.
+    landing, as UploadGrant says. `begun`: another run may have brought some of it.
     """
 
     transfer_id: str
@@ -32,6 +32,7 @@ class Item:
     member_count: int
     store: str
     landing: UploadGrant
+    begun: bool = False
 
 
 @dataclass(frozen=True, slots=True)

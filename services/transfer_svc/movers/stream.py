@@ -40,7 +40,7 @@ _LANES: Final = 3
 # What one stream carries before its answer is asked for: that is when its items count as moved.
 _BUNDLE_ITEMS: Final = 256
 _BUNDLE_BYTES: Final = 16 << 20
-# Of an item this large it is worth asking what is there; a smaller one is simply sent again.
+# Of an item this large it is worth asking what is there; a smaller one is simply sent, unless it was begun.
 _WORTH_ASKING: Final = 1 << 20
 _QUESTIONS: Final = 16
 _PAGE_SIZE: Final = 1000
@@ -204,7 +204,7 @@ class _Sending:
             async with limit:
                 await self._ask_one(job)
 
-        asked = [ask(job) for job in jobs if job.item.size_bytes >= worth_asking]
+        asked = [ask(job) for job in jobs if job.item.begun or job.item.size_bytes >= worth_asking]
         for answer in await asyncio.gather(*asked, return_exceptions=True):
             if isinstance(answer, BaseException):
                 raise answer

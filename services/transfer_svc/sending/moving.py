@@ -179,6 +179,7 @@ class Moving:
             member_count=offered.member_count,
             store=parcel.store,
             landing=self._desk.landings[parcel.landing],
+            begun=parcel.begun or parcel.moved_bytes > 0,
         )
 
 

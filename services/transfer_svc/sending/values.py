@@ -136,6 +136,8 @@ class Parcel:
     store: str = field(default="")
     traceparent: str = field(default="")
     landing: int = field(default=-1)
+    # By a worker that had the batch before.
+    begun: bool = field(default=False)
     # Its grant was refused by the mover's other end, and asked for anew.
     was_stale: bool = field(default=False)
     # Bytes and rate as last written down.
@@ -183,7 +185,7 @@ class Peer:
 
 
 # Of a parcel, known to this process alone.
-_OWN: Final = frozenset({"store", "traceparent", "landing", "was_stale", "told"})
+_OWN: Final = frozenset({"store", "traceparent", "landing", "begun", "was_stale", "told"})
 ROUTE_COLUMNS = tuple(each.name for each in fields(Route))
 TRANSFER_COLUMNS = tuple(each.name for each in fields(Transfer))
 PARCEL_COLUMNS = tuple(each.name for each in fields(Parcel) if each.name not in _OWN)
