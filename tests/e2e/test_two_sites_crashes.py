@@ -19,6 +19,8 @@ from support.plug import MOST_STEPS, Plug
 
 from librarian.blocking import Librarian
 
+# They share two sites, which take some time to start.
+pytestmark = pytest.mark.xdist_group("two sites crash")
 # A process that dies holds its leases until they end, and an abandoned ingest lives its lifetime.
 SETTINGS = """
 [faults]
