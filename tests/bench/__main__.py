@@ -17,7 +17,7 @@ from tests.bench.report import print_table, write_json
 from tests.bench.rows import Row
 
 # In this order: memory before what fills the site with a million rows.
-MODULES = ("start", "memory", "put", "register", "lookup", "listing")
+MODULES = ("start", "memory", "put", "register", "lookup", "listing", "transfers")
 
 
 # One measurement may take so long; a put that never ends must not be waited for.

@@ -40,7 +40,7 @@ def test_on_the_users_own_data(data: Path) -> None:
     before = contents(data)
     told = demo("--data", data)
     assert told.returncode == 0, told.stdout + told.stderr
-    assert "19 promises looked at, all kept" in told.stdout
+    assert "27 promises looked at, all kept" in told.stdout
     assert "✗" not in told.stdout
     assert contents(data) == before
     [home] = [word.rstrip(",") for word in told.stdout.split() if "librarian-demo-" in word][:1]

@@ -17,12 +17,13 @@ from librarian.errors import LibrarianError
 from librarian.testing.site import Site, remove_home
 from standalone.demo.books import Books, books_of, books_of_python
 from standalone.demo.chapters import CHAPTERS, Scene
+from standalone.demo.joined import two_sites
 from standalone.demo.story import BrokenPromise, Story, size_text
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
-        prog="librarian demo", description="A whole site on real input, in a minute."
+        prog="librarian demo", description="Two whole sites on real input, in a minute."
     )
     parser.add_argument(
         "--data", type=Path, help="a directory; its entries become datasets (Python's own library)"
@@ -62,7 +63,7 @@ def _tell(home: Path, data: Path | None, story: Story) -> None:
         story.tell(f"address {site.address}, the admin's token in {site.home}/keys/admin.token")
         with site.blocking_client() as librarian:
             scene = Scene(site, librarian, books, scratch, story)
-            for chapter in CHAPTERS:
+            for chapter in (*CHAPTERS, two_sites):
                 chapter(scene)
         story.chapter("Stop")
     finally:
