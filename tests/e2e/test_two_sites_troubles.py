@@ -190,11 +190,15 @@ def test_the_far_store_is_full(
 def test_the_source_is_not_what_it_was(
     sites: Sites, mountain: Librarian, centre: Librarian, area: str, tmp_path: Path
 ) -> None:
-    """Rotten, gone, changed: that one alone is held, its copy is in doubt, and the others arrive."""
+    """Rotten, gone, changed: that one alone is held, its copy is in doubt, and the others arrive. The far end
+    keeps no room for it, also when the worker dies before it could say so.
+    """
     names = [f"{area}/{name}" for name in ("changed", "fine", "gone", "rotten")]
     changed, _, gone, rotten = names
     cli(sites["mountain"], "peer", "pause", "centre")
-    data = put(mountain, area, tmp_path, {name.rpartition("/")[2]: 5000 for name in names})
+    # Under way on its own while the others are found out.
+    sizes = {name.rpartition("/")[2]: 5000 for name in names} | {"large": 17 * 2**20}
+    data = put(mountain, area, tmp_path, sizes)
     store = sites["mountain"].store_root
     for name in names:
         (store / name).chmod(0o644)
@@ -203,8 +207,13 @@ def test_the_source_is_not_what_it_was(
         file.write(b"more")
     (store / gone).unlink()
     overwrite(store / rotten, data["rotten"][:-1] + bytes([data["rotten"][-1] ^ 1]))
+    sites.wires["centre"].set_rate(50_000_000)
     cli(sites["mountain"], "peer", "resume", "centre")
-    until_receipted(mountain, f"{area}/fine", "centre")
+    eventually_blocking(lambda: states(mountain, gone) == {gone: "HELD"})
+    assert states(mountain, f"{area}/large") == {f"{area}/large": "MOVING"}
+    os.kill(sites["mountain"].pid_of("worker"), signal.SIGKILL)
+    for name in ("fine", "large"):
+        until_receipted(mountain, f"{area}/{name}", "centre")
     eventually_blocking(
         lambda: list(states(mountain, f"{area}/*").values()).count("HELD") == 3, timeout=40, what="three held"
     )
@@ -215,7 +224,7 @@ def test_the_source_is_not_what_it_was(
     for name in (changed, gone, rotten):
         assert copy_state(mountain, name) == common_pb2.REPLICA_STATE_SUSPECT, name
         assert reasons[name] in explained(mountain, name).summary
-    assert [dataset.name for dataset in centre.ls(f"{area}/")] == [f"{area}/fine"]
+    assert [dataset.name for dataset in centre.ls(f"{area}/")] == [f"{area}/fine", f"{area}/large"]
     eventually_blocking(lambda: nothing_left_behind(centre))
     # A re-read decides what it is; what is mended goes when it is told to.
     for name, state in (
