@@ -49,7 +49,7 @@ _OPTIONS = (
     # A link that is back is found within seconds; one that swallows what is sent is given up as fast.
     ("grpc.initial_reconnect_backoff_ms", 200),
     ("grpc.min_reconnect_backoff_ms", 5_000),
-    ("grpc.max_reconnect_backoff_ms", 3_000),
+    ("grpc.max_reconnect_backoff_ms", 1_000),
     ("grpc.keepalive_time_ms", 10_000),
 )
 

@@ -46,6 +46,8 @@ _QUESTIONS: Final = 16
 _PAGE_SIZE: Final = 1000
 # Without any progress for so long (s), it is the engine's turn to wait.
 _PATIENCE_SECONDS: Final = 60.0
+# A thin link that is back must not be left idle: a try costs next to nothing.
+_LONGEST_WAIT_SECONDS: Final = 1.0
 _TAKEN: Final = frozenset(
     {
         store_pb2.UPLOAD_STATE_SEALED,
@@ -134,7 +136,7 @@ class _Sending:
         self._door = door
         self._pace = pace
         self._board = board
-        self._patience = Patience(_PATIENCE_SECONDS)
+        self._patience = Patience(_PATIENCE_SECONDS, longest_seconds=_LONGEST_WAIT_SECONDS)
         self._persisted = 0
         self._mismatches = 0
 

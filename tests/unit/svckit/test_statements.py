@@ -63,7 +63,9 @@ def test_introductions() -> None:
         verify_introduction(make_introduction(introduced, PENN), "nersc", RING)
 
 
-@pytest.mark.parametrize("public", [b"short", b"", NERSC.public_key().public_bytes_raw()])
+@pytest.mark.parametrize(
+    "public", [b"short", b"", NERSC.public_key().public_bytes_raw()], ids=["short", "none", "other"]
+)
 def test_what_is_introduced_must_be_a_key_under_its_own_id(public: bytes) -> None:
     wrong = SiteKey(site="penn", key_id=site_key("penn", PENN.public_key(), 0).key_id, public_key=public)
     with pytest.raises(SignatureInvalid):
