@@ -68,7 +68,7 @@ def receipt_of(one: transfer_pb2.Explanation) -> common_pb2.Receipt | None:
 def print_explained(found: transfer_pb2.ExplainDatasetResponse, now: datetime, output: Output) -> None:
     output.line(output.bold(printable(found.name)))
     if not found.explanations:
-        output.line("  no route, no transfer and no receipt: it is at this site alone")
+        output.line("  nothing sends it on from here: no route, no transfer, no receipt")
         output.line("  to do      `librarian route add --to SITE --match GLOB --backfill` sends it on")
     for one in found.explanations:
         output.line()
