@@ -128,8 +128,9 @@ class Desk:
                 message=messages[0],
                 count=len(messages),
             )
-        await self._suspect(suspects)
-        self.context.faults.hit("send.suspects_told")
+        if suspects:
+            await self._suspect(suspects)
+            self.context.faults.hit("send.suspects_told")
         await self.write(news)
 
     async def write(self, news: Sequence[Change]) -> set[str]:
@@ -245,8 +246,6 @@ class Desk:
 
     async def _suspect(self, failed: Sequence[tuple[Parcel, LibrarianError]]) -> None:
         """A full re-read decides. That the catalogue does not take it is no reason to stop."""
-        if not failed:
-            return
         request = catalog_pb2.UpdateReplicasRequest(
             request_id=self.context.ids.new_uid(),
             updates=[
