@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
 from support.eventually import eventually
 from transfer_lab.bringers import Bringer, Elsewhere, as_peer, bringing, new_uid, tell_peers
 from transfer_lab.processes import Supervised, insist, plan_fault, supervised, write_settings
@@ -95,6 +96,9 @@ async def test_the_service_is_killed_at_every_step(rig: Rig) -> None:
         assert await die_everywhere(rig, bringer, "transfer", victim) >= 6
 
 
+# A minute or two: `make test` kills whole sites instead, at a choice of places (tests/e2e).
+@pytest.mark.slow
+@pytest.mark.timeout(400)
 async def test_the_worker_is_killed_at_every_step(rig: Rig) -> None:
     config = write_settings(rig, worker=LEASE)
     async with (
