@@ -4,6 +4,8 @@ again: it may have been restored from a backup.
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import grpc
 import grpc.aio
 
@@ -54,6 +56,11 @@ class Announcing:
                     self._logger.warning("peers_not_told", reason=error.reason, message=error.message)
                 self._failures += 1
             await bell.wait(mark, pause)
+
+    async def try_now(self) -> None:
+        """So that who has just changed a peer finds it changed; where that fails, `follow` goes on."""
+        with suppress(LibrarianError):
+            await self.tell()
 
     async def tell(self) -> None:
         """Where there is something new to tell, or it is long ago. Raises LibrarianError."""

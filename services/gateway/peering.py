@@ -94,7 +94,9 @@ class Peering:
             own=own,
         )
         joining = Joining(database, clock, ids, keys=keys, own=own)
-        self._for_people = PeerServicer(keys.site, self.desk, joining, self._watch, bell)
+        self._for_people = PeerServicer(
+            keys.site, self.desk, joining, self._watch, bell, self._announcing.try_now
+        )
         self._for_sites = PairingServicer(pairing, self._check_ins, bell)
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import grpc.aio
@@ -24,21 +25,30 @@ Context = grpc.aio.ServicerContext[Any, Any]
 
 
 class PeerServicer(PeerServiceServicer):
-    """`bell` wakes those who tell the services and call the peers."""
+    """`bell` wakes those who tell the services and call the peers; `tell` does the former at once."""
 
-    def __init__(self, site: str, desk: PeerDesk, joining: Joining, watch: CallWatch, bell: Bell) -> None:
+    def __init__(
+        self,
+        site: str,
+        desk: PeerDesk,
+        joining: Joining,
+        watch: CallWatch,
+        bell: Bell,
+        tell: Callable[[], Awaitable[None]],
+    ) -> None:
         self._site = site
         self._desk = desk
         self._joining = joining
         self._watch = watch
         self._bell = bell
+        self._tell = tell
 
     async def InvitePeer(self, request: pb.InvitePeerRequest, context: Context) -> pb.InvitePeerResponse:  # noqa: ARG002, N802
         return await self._desk.invite(request, current_caller())
 
     async def JoinPeer(self, request: pb.JoinPeerRequest, context: Context) -> pb.JoinPeerResponse:  # noqa: ARG002, N802
         response = await self._joining.join(request, current_caller())
-        self._bell.ring()
+        await self._changed()
         return response
 
     async def ListPeers(self, request: pb.ListPeersRequest, context: Context) -> pb.ListPeersResponse:  # noqa: ARG002, N802
@@ -49,14 +59,18 @@ class PeerServicer(PeerServiceServicer):
         response, ended = await self._desk.update(request, current_caller())
         if ended:
             self._watch.end(ended, paused_here(response.peer.name, self._site))
-        self._bell.ring()
+        await self._changed()
         return response
 
     async def RemovePeer(self, request: pb.RemovePeerRequest, context: Context) -> pb.RemovePeerResponse:  # noqa: ARG002, N802
         response = await self._desk.remove(request, current_caller())
         self._watch.end(response.peer.peer_id, no_peer_any_more(self._site))
-        self._bell.ring()
+        await self._changed()
         return response
+
+    async def _changed(self) -> None:
+        self._bell.ring()
+        await self._tell()
 
 
 class PairingServicer(PairingServiceServicer):
