@@ -85,12 +85,16 @@ async def test_routes_are_checked_and_backfill_reaches_the_old(sender: Sender) -
         names = {f"old/{i}" for i in (1, 3, 5, 7)}
         await sender.reach(dict.fromkeys(sorted(names), "VERIFIED"))
         assert set(await sender.transfers()) == names
-        routes = (await sender.stub.ListRoutes(pb.ListRoutesRequest())).routes
-        assert [(each.destination, each.backfill_state) for each in routes] == [
-            ("beyond", pb.BACKFILL_STATE_DONE),
-            ("there", pb.BACKFILL_STATE_UNSPECIFIED),
-        ]
-        there = routes[1]
+
+        async def backfilled() -> bool:
+            routes = (await sender.stub.ListRoutes(pb.ListRoutesRequest())).routes
+            return [(each.destination, each.backfill_state) for each in routes] == [
+                ("beyond", pb.BACKFILL_STATE_DONE),
+                ("there", pb.BACKFILL_STATE_UNSPECIFIED),
+            ]
+
+        await eventually(backfilled)
+        there = (await sender.stub.ListRoutes(pb.ListRoutesRequest())).routes[1]
         assert (await sender.explain("old/0", "beyond")).routes[0].reason == "its tag kind is obs, not map"
         assert "older than the route" in (await sender.explain("old/0", "there")).routes[0].reason
         with pytest.raises(errors.RouteExists):
