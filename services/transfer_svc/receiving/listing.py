@@ -9,7 +9,8 @@ from svckit.auth import Caller
 from svckit.paging import decode_page_token, encode_page_token, page_size
 from transfer_svc import rules
 from transfer_svc.context import Context, owner_of
-from transfer_svc.receiving import peer_queries, queries
+from transfer_svc.receiving import listing_queries as queries
+from transfer_svc.receiving import peer_queries
 from transfer_svc.receiving.delivering import to_proto
 from transfer_svc.receiving.values import Delivery
 

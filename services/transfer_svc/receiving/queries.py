@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
-from datetime import datetime, timedelta
+from collections.abc import Collection, Sequence
+from datetime import datetime
 from typing import Any, Final
 
 from sqlalchemy import (
@@ -19,10 +19,8 @@ from sqlalchemy import (
     bindparam,
     delete,
     func,
-    literal,
     or_,
     select,
-    true,
     update,
 )
 from sqlalchemy.dialects.postgresql import ARRAY, insert
@@ -55,13 +53,14 @@ def _any(column: ColumnElement[Any], parameter: str) -> ColumnElement[bool]:
 
 
 _MINE: Final = and_(_d.peer == bindparam("peer"), _d.batch_id == bindparam("batch_id"))
-_VISIBLE: Final = (
+# A delivery as `Delivery` has it, and where from.
+VISIBLE: Final = (
     *[_d[name] for name in Delivery.__slots__[:12]],
     func.coalesce(_i.store, "").label("store"),
     func.coalesce(_i.verified_bytes, 0).label("verified_bytes"),
     func.coalesce(_i.error_json, "").label("trouble_json"),
 )
-_WITH_INGEST: Final = deliveries.outerjoin(ingests, and_(_i.ingest_id == _d.upload_id, _d.upload_id != ""))
+WITH_INGEST: Final = deliveries.outerjoin(ingests, and_(_i.ingest_id == _d.upload_id, _d.upload_id != ""))
 
 
 async def note_offer(
@@ -224,8 +223,8 @@ async def insert_foreign(
 
 
 _BATCH: Final = compile_hot(
-    select(*_VISIBLE)
-    .select_from(_WITH_INGEST)
+    select(*VISIBLE)
+    .select_from(WITH_INGEST)
     .where(_MINE, or_(func.cardinality(bindparam("uids", type_=ARRAY(Text))) == 0, _any(_d.uid, "uids")))
     .order_by(_d.position)
 )
@@ -400,67 +399,3 @@ _BROUGHT: Final = compile_hot(
 async def brought_by(connection: Bare, peer: str, uids: Collection[str]) -> set[str]:
     """Which of these datasets the peer has brought here, or was told that they are."""
     return {row["uid"] for row in await _BROUGHT.fetch(connection, peer=peer, uids=list(uids))}
-
-
-async def list_deliveries(
-    connection: AsyncConnection,
-    *,
-    peer: str,
-    states: Sequence[int],
-    name_regex: str,
-    after: str,
-    limit: int,
-) -> list[Delivery]:
-    """A page, newest first, after the last one sent ("": from the start). `peer` "": of all."""
-    statement = (
-        select(*_VISIBLE)
-        .select_from(_WITH_INGEST)
-        .where(
-            _d.peer == peer if peer else true(),
-            _d.state.in_(states) if states else true(),
-            _d.name.op("~")(name_regex) if name_regex else true(),
-            _d.delivery_id < after if after else true(),
-        )
-        .order_by(_d.delivery_id.desc())
-        .limit(limit)
-    )
-    return [Delivery(*row) for row in await connection.execute(statement)]
-
-
-async def incoming(connection: AsyncConnection, now: datetime) -> Iterable[tuple[str, int, int, int]]:
-    """By peer: deliveries not ended and their bytes; those refused in the last day."""
-    active = _d.state <= DeliveryState.VERIFYING
-    statement = (
-        select(
-            _d.peer,
-            func.count().filter(active),
-            func.coalesce(func.sum(_d.size_bytes).filter(active), 0),
-            func.count().filter(_d.state == DeliveryState.REFUSED),
-        )
-        .where(
-            or_(
-                active,
-                and_(_d.state == DeliveryState.REFUSED, _d.update_time > now - timedelta(days=1)),
-            )
-        )
-        .group_by(_d.peer)
-        .order_by(_d.peer)
-    )
-    return [
-        (peer, count, int(size), refused)
-        for peer, count, size, refused in await connection.execute(statement)
-    ]
-
-
-async def last_receipts(connection: AsyncConnection, peers: Collection[str]) -> dict[str, datetime]:
-    """When the newest delivery of each peer that has its receipt got it."""
-    names = select(func.unnest(literal(list(peers), ARRAY(Text))).label("name")).subquery("names")
-    newest = (
-        select(_d.update_time)
-        .where(_d.peer == names.c.name, _d.state == DeliveryState.RECEIPTED)
-        .order_by(_d.delivery_id.desc())
-        .limit(1)
-        .lateral("newest")
-    )
-    statement = select(names.c.name, newest.c.update_time).select_from(names.join(newest, true()))
-    return {row.name: row.update_time for row in await connection.execute(statement)}
