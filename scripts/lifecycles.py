@@ -13,6 +13,7 @@ import store_svc.lifecycle
 import transfer_svc.lifecycle
 import transfer_svc.receiving.lifecycle
 import transfer_svc.sending.lifecycle
+import transfer_svc.shipping.lifecycle
 from svckit.lifecycle import Lifecycle
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "lifecycles.md"
@@ -20,6 +21,9 @@ LIFECYCLES: list[tuple[Lifecycle[Any, Any], str]] = [
     (transfer_svc.lifecycle.INGEST, "services/transfer_svc/lifecycle.py"),
     (transfer_svc.sending.lifecycle.TRANSFER, "services/transfer_svc/sending/lifecycle.py"),
     (transfer_svc.receiving.lifecycle.DELIVERY, "services/transfer_svc/receiving/lifecycle.py"),
+    (transfer_svc.shipping.lifecycle.CONSIGNMENT, "services/transfer_svc/shipping/lifecycle.py"),
+    (transfer_svc.shipping.lifecycle.CARGO, "services/transfer_svc/shipping/lifecycle.py"),
+    (transfer_svc.shipping.lifecycle.JOB, "services/transfer_svc/shipping/lifecycle.py"),
     (store_svc.lifecycle.LIFECYCLE, "services/store_svc/lifecycle.py"),
     (catalog_svc.lifecycle.REPLICA, "services/catalog_svc/lifecycle.py"),
 ]

@@ -248,6 +248,20 @@ class PathNotFound(NotFound):
     default_remedy = "check the path, and that what should be mounted there is"
 
 
+class DiskNotFound(NotFound):
+    reason = "DISK_NOT_FOUND"
+    default_remedy = "`librarian disk ls` shows the disks this site knows"
+
+
+class ShipmentNotFound(NotFound):
+    reason = "SHIPMENT_NOT_FOUND"
+    default_remedy = "`librarian shipment ls` shows the shipments this site knows"
+
+
+class JobNotFound(NotFound):
+    reason = "JOB_NOT_FOUND"
+
+
 # --- ALREADY_EXISTS
 
 
@@ -441,6 +455,68 @@ class AlreadyRunning(Refused):
     default_remedy = "wait for it to end, or stop it"
 
 
+class DiskNotMounted(Refused):
+    reason = "DISK_NOT_MOUNTED"
+    default_remedy = "plug the disk in, mount it there, and try again"
+
+
+class DiskUnknown(Refused):
+    reason = "DISK_UNKNOWN"
+    default_remedy = "`librarian disk init PATH --serial ...` gives an empty disk its identity"
+
+
+class DiskWrong(Refused):
+    reason = "DISK_WRONG"
+    default_remedy = "compare the label on the case with the one asked for, and plug in that disk"
+
+
+class DiskNotEmpty(Refused):
+    reason = "DISK_NOT_EMPTY"
+    default_remedy = "use an empty disk; or say --force, and what lies on it stays beside the cargo"
+
+
+class DiskForeign(Refused):
+    reason = "DISK_FOREIGN"
+    default_remedy = "give it back to its owner; or say --force to take it over for good"
+
+
+class DiskReadOnly(Refused):
+    reason = "DISK_READ_ONLY"
+    default_remedy = "check the lock switch and the mount options, then mount it writable"
+
+
+class DiskLimited(Refused):
+    reason = "DISK_LIMITED"
+    default_remedy = "use a disk with another file system (ext4 or XFS), or send this dataset over the link"
+
+
+class DiskBusy(Refused):
+    reason = "DISK_BUSY"
+    default_remedy = "wait for it (`librarian disk show`), or stop it first"
+
+
+class DiskOwes(Refused):
+    reason = "DISK_OWES"
+    default_remedy = "`librarian disk release DISK --check` lists what is still owed"
+
+
+class ShipmentEmpty(Refused):
+    reason = "SHIPMENT_EMPTY"
+    default_remedy = (
+        "`librarian transfer ls --to SITE` and `librarian explain NAME --at SITE` tell what waits"
+    )
+
+
+class SoleCopies(Refused):
+    reason = "SOLE_COPIES"
+    default_remedy = "make another copy first, use disks for separate boxes, or say --allow-sole-copies"
+
+
+class ShipmentAltered(Refused):
+    reason = "SHIPMENT_ALTERED"
+    default_remedy = "ask the site that packed it which manifest is its own (`librarian shipment show`)"
+
+
 # --- RESOURCE_EXHAUSTED
 
 
@@ -456,6 +532,11 @@ class UploadTooLarge(Exhausted):
 
 class BatchTooLarge(Exhausted):
     reason = "BATCH_TOO_LARGE"
+
+
+class DiskFull(Exhausted):
+    reason = "DISK_FULL"
+    default_remedy = "go on with the next disk: `librarian shipment pack SHIPMENT --disks ...`"
 
 
 # --- DATA_LOSS
@@ -479,6 +560,11 @@ class ReadFailed(DataLoss):
 class ReplicaCorrupt(DataLoss):
     reason = "REPLICA_CORRUPT"
     default_remedy = "read another replica; `librarian show NAME` lists them"
+
+
+class DiskFailing(DataLoss):
+    reason = "DISK_FAILING"
+    default_remedy = "stop using this disk; copy it with ddrescue, and read the copy"
 
 
 # --- UNAUTHENTICATED, PERMISSION_DENIED
@@ -547,6 +633,14 @@ class PeerPaused(Denied):
 class NameOutsidePrefix(Denied):
     reason = "NAME_OUTSIDE_PREFIX"
     default_remedy = "use a name inside the token's prefix, or a token without one"
+
+
+# --- UNAVAILABLE
+
+
+class DiskGone(Unavailable):
+    reason = "DISK_GONE"
+    default_remedy = "plug the disk in again: the same command goes on where it was"
 
 
 # --- OUT_OF_RANGE

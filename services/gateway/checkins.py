@@ -135,7 +135,8 @@ class CheckIns:
     async def _wait_for_sign(self, name: str, seconds: float) -> None:
         sign = self._silent[name] = asyncio.Event()
         try:
-            await asyncio.wait_for(sign.wait(), seconds)
+            async with asyncio.timeout(seconds):
+                await sign.wait()
         except TimeoutError:
             return
         finally:

@@ -9,12 +9,14 @@ from google.protobuf.descriptor import FileDescriptor
 
 from librarian.api.catalog.v1 import catalog_pb2
 from librarian.api.federation.v1 import federation_pb2
+from librarian.api.shipment.v1 import shipment_pb2
 from librarian.api.store.v1 import store_pb2
 from librarian.api.transfer.v1 import transfer_pb2
 
 PROXIED_FILES: tuple[FileDescriptor, ...] = (
     catalog_pb2.DESCRIPTOR,
     federation_pb2.DESCRIPTOR,
+    shipment_pb2.DESCRIPTOR,
     store_pb2.DESCRIPTOR,
     transfer_pb2.DESCRIPTOR,
 )
@@ -22,6 +24,7 @@ PROXIED_FILES: tuple[FileDescriptor, ...] = (
 CATALOG_SERVICE = "librarian.api.catalog.v1.CatalogService"
 STORE_SERVICE = "librarian.api.store.v1.StoreService"
 TRANSFER_SERVICE = "librarian.api.transfer.v1.TransferService"
+SHIPMENT_SERVICE = "librarian.api.shipment.v1.ShipmentService"
 FEDERATION_SERVICE = "librarian.api.federation.v1.FederationService"
 
 LIST_STORES = f"/{STORE_SERVICE}/ListStores"
@@ -50,7 +53,13 @@ def methods_of(files: Iterable[FileDescriptor]) -> dict[str, Method]:
 
 
 # Of the federation's services the gateway answers PairingService itself.
-PROXIED_SERVICES = (CATALOG_SERVICE, STORE_SERVICE, TRANSFER_SERVICE, FEDERATION_SERVICE)
+PROXIED_SERVICES = (
+    CATALOG_SERVICE,
+    STORE_SERVICE,
+    TRANSFER_SERVICE,
+    SHIPMENT_SERVICE,
+    FEDERATION_SERVICE,
+)
 PROXIED_METHODS: dict[str, Method] = {
     path: method for path, method in methods_of(PROXIED_FILES).items() if method.service in PROXIED_SERVICES
 }

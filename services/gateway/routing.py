@@ -7,7 +7,14 @@ from collections.abc import Iterable, Mapping
 from gateway.backends import Backend, Backends
 from gateway.directory import StoreDirectory
 from gateway.metadata import STORE_KEY, STORE_SERVICE_KEY, Pair, value_of
-from gateway.methods import ADD_STORE, CATALOG_SERVICE, FEDERATION_SERVICE, TRANSFER_SERVICE, Method
+from gateway.methods import (
+    ADD_STORE,
+    CATALOG_SERVICE,
+    FEDERATION_SERVICE,
+    SHIPMENT_SERVICE,
+    TRANSFER_SERVICE,
+    Method,
+)
 from librarian.errors import InvalidInput, NoStore, NotFound
 
 
@@ -20,6 +27,7 @@ class Router:
         self._by_service = {
             CATALOG_SERVICE: backends.catalog,
             TRANSFER_SERVICE: backends.transfer,
+            SHIPMENT_SERVICE: backends.transfer,
             FEDERATION_SERVICE: backends.transfer,
         }
 

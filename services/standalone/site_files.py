@@ -140,7 +140,7 @@ def _worked_out(home: Home, name: str, places: Places) -> Table:
             "metrics_listen": places.metrics("store"),
         },
         "transfer": {"listen": places.listen("transfer"), "metrics_listen": places.metrics("transfer")},
-        "worker": {"metrics_listen": places.metrics("worker")},
+        "worker": {"metrics_listen": places.metrics("worker"), "docks": ["/"]},
         "gateway": {
             "listen": places.listen("gateway"),
             "metrics_listen": places.metrics("gateway"),

@@ -98,7 +98,8 @@ class Supervisor:
             delay = self._policy.delay(failures)
             self._say(f"{service.name} {describe_exit(status)}; starting it again in {delay:.1f} s")
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._stopping.wait(), delay)
+                async with asyncio.timeout(delay):
+                    await self._stopping.wait()
                 return
             started = time.monotonic()
             child = await self._children.start(service.name)

@@ -39,7 +39,8 @@ class Bell:
         if self._count != mark:
             return True
         try:
-            await asyncio.wait_for(self._next.wait(), seconds)
+            async with asyncio.timeout(seconds):
+                await self._next.wait()
         except TimeoutError:
             return False
         return True
@@ -103,8 +104,10 @@ async def _pass_on(connection: asyncpg.Connection[Any], channel: str, ring: Call
         await close_quietly(connection)
 
 
-async def notify(connection: Any, channel: str) -> None:
-    """Rings the bells of `channel` when this transaction commits. `connection`: a SQLAlchemy one."""
+async def notify(connection: Any, channel: str, payload: str = "") -> None:
+    """Rings the bells of `channel` when this transaction commits, telling `payload` to who hears it.
+    `connection`: a SQLAlchemy one.
+    """
     from sqlalchemy import func, select
 
-    await connection.execute(select(func.pg_notify(channel, "")))
+    await connection.execute(select(func.pg_notify(channel, payload)))

@@ -7,6 +7,7 @@ from svckit.auth import Role
 _CATALOG = "/librarian.api.catalog.v1.CatalogService/"
 _STORE = "/librarian.api.store.v1.StoreService/"
 _TRANSFER = "/librarian.api.transfer.v1.TransferService/"
+_SHIPMENT = "/librarian.api.shipment.v1.ShipmentService/"
 _SITE = "/librarian.api.gateway.v1.SiteService/"
 _PEERS = "/librarian.api.gateway.v1.PeerService/"
 _PAIRING = "/librarian.api.federation.v1.PairingService/"
@@ -77,12 +78,35 @@ METHOD_ROLES: dict[str, frozenset[Role]] = {
     _TRANSFER + "GetTransferStatus": READERS,
     _TRANSFER + "ListDeliveries": READERS,
     _TRANSFER + "PutPeers": SERVICES,
+    _SHIPMENT + "InitDisk": OPERATORS,
+    _SHIPMENT + "NoteDisk": OPERATORS,
+    _SHIPMENT + "SyncDisk": OPERATORS,
+    _SHIPMENT + "ReleaseDisk": OPERATORS,
+    _SHIPMENT + "PackShipment": OPERATORS,
+    _SHIPMENT + "SealShipment": OPERATORS,
+    _SHIPMENT + "DepartShipment": OPERATORS,
+    _SHIPMENT + "ArriveShipment": OPERATORS,
+    _SHIPMENT + "HandOverShipment": OPERATORS,
+    _SHIPMENT + "ReadShipment": OPERATORS,
+    _SHIPMENT + "LoseShipment": OPERATORS,
+    _SHIPMENT + "CancelShipment": OPERATORS,
+    _SHIPMENT + "CancelJobs": OPERATORS,
+    _SHIPMENT + "ListDisks": READERS,
+    _SHIPMENT + "GetDisk": READERS,
+    _SHIPMENT + "ListShipments": READERS,
+    _SHIPMENT + "GetShipment": READERS,
+    _SHIPMENT + "ListCargo": READERS,
+    _SHIPMENT + "GetManifest": READERS,
+    _SHIPMENT + "GetLabel": READERS,
+    _SHIPMENT + "WaitJobs": READERS,
     # A site's own workers bring datasets to its other stores by the same calls.
     _FEDERATION + "Offer": PEERS | SERVICES,
     _FEDERATION + "Deliver": PEERS | SERVICES,
     _FEDERATION + "GetBatch": PEERS | SERVICES,
     _FEDERATION + "Withdraw": PEERS | SERVICES,
     _FEDERATION + "ListReceipts": PEERS,
+    _FEDERATION + "AnnounceShipment": PEERS,
+    _FEDERATION + "ExchangeConsignments": PEERS,
     _PAIRING + "CheckIn": PEERS,
     _PEERS + "InvitePeer": ADMINS,
     _PEERS + "JoinPeer": ADMINS,

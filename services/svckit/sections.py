@@ -137,10 +137,15 @@ class TransferSettings:
 
 @dataclass(frozen=True, config=_STRICT)
 class WorkerSettings:
+    """`docks`: directories at or below which disks are mounted that this worker reads and writes; none: it
+    takes no work at disks.
+    """
+
     metrics_listen: Address = ""
     lease_seconds: Seconds = 30.0
     poll_seconds: Seconds = 5.0
     concurrency: Threads = 4
+    docks: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, config=_STRICT)

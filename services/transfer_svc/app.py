@@ -14,6 +14,8 @@ from typing import Final
 
 from librarian.api.federation.v1 import federation_pb2
 from librarian.api.federation.v1.federation_pb2_grpc import add_FederationServiceServicer_to_server
+from librarian.api.shipment.v1 import shipment_pb2
+from librarian.api.shipment.v1.shipment_pb2_grpc import add_ShipmentServiceServicer_to_server
 from librarian.api.transfer.v1 import transfer_pb2
 from librarian.api.transfer.v1.transfer_pb2_grpc import add_TransferServiceServicer_to_server
 from librarian.errors import InvalidConfig, Unavailable
@@ -33,6 +35,8 @@ from transfer_svc.sending.assembly import sending
 from transfer_svc.sending.means import SendingChannels
 from transfer_svc.sending.watching import Watchers
 from transfer_svc.servicer import TransferServicer
+from transfer_svc.shipping.assembly import shipping
+from transfer_svc.shipping.servicer import ShipmentServicer
 from transfer_svc.stores import Stores
 from transfer_svc.tables import requests
 from transfer_svc.waiting import Waiting
@@ -44,6 +48,7 @@ from transfer_svc.workers.worker import Worker
 MIGRATIONS: Final = Path(__file__).parent / "migrations"
 _SERVICE: Final = transfer_pb2.DESCRIPTOR.services_by_name["TransferService"].full_name
 _FEDERATION: Final = federation_pb2.DESCRIPTOR.services_by_name["FederationService"].full_name
+_SHIPMENT: Final = shipment_pb2.DESCRIPTOR.services_by_name["ShipmentService"].full_name
 _SWEEP_SECONDS: Final = 3600.0
 
 
@@ -70,6 +75,7 @@ async def build(runtime: Runtime) -> AsyncIterator[Sequence[ServicerRegistration
         )
         servicer = TransferServicer(context, waiting, origins, runtime.stopping, changes, watchers)
         federation = FederationServicer(context, waiting, origins.site_keys, runtime.stopping)
+        shipments = ShipmentServicer(context, waiting, runtime.stopping)
         runtime.spawn("sweep", _sweep(context))
         yield [
             ServicerRegistration(
@@ -77,6 +83,9 @@ async def build(runtime: Runtime) -> AsyncIterator[Sequence[ServicerRegistration
             ),
             ServicerRegistration(
                 (_FEDERATION,), lambda server: add_FederationServiceServicer_to_server(federation, server)
+            ),
+            ServicerRegistration(
+                (_SHIPMENT,), lambda server: add_ShipmentServiceServicer_to_server(shipments, server)
             ),
         ]
 
@@ -112,6 +121,7 @@ async def build_worker(
             owner=owner,
         )
         await stack.enter_async_context(sending(runtime, context, origins.site_keys, owner, movers))
+        await stack.enter_async_context(shipping(runtime, context, origins.site_keys, owner))
         runtime.spawn("claims", worker.run())
         runtime.spawn("leases", worker.keep_leases())
         yield ()

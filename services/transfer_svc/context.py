@@ -24,16 +24,17 @@ _OWN_ONLY = frozenset({Role.READER, Role.INGESTER})
 @dataclass(frozen=True, slots=True)
 class Channels:
     """NOTIFY channels, named after the schema: a database may hold several sites. `work` says that
-    something is to be done; `final` carries the ids of ingests that have ended, and of batches of which a
-    delivery has, joined by commas.
+    something is to be done; `final` carries the ids of ingests and of jobs at disks that have ended, and of
+    batches of which a delivery has, joined by commas; `docks` says that a job at a disk was asked for.
     """
 
     work: str
     final: str
+    docks: str
 
     @classmethod
     def of_schema(cls, schema: str) -> Channels:
-        return cls(f"{schema}_work", f"{schema}_final")
+        return cls(f"{schema}_work", f"{schema}_final", f"{schema}_docks")
 
 
 @dataclass(frozen=True, slots=True)

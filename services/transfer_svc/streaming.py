@@ -40,7 +40,8 @@ async def streamed(
     try:
         while True:
             try:
-                answer = await asyncio.wait_for(told.get(), seconds)
+                async with asyncio.timeout(seconds):
+                    answer = await told.get()
             except TimeoutError:
                 if task.done():
                     # Cancelled by someone else than the reader.

@@ -143,7 +143,8 @@ def open_channel(address: Address, settings: ConnectionSettings) -> grpc.aio.Cha
 async def reachable(channel: grpc.aio.Channel, seconds: float) -> bool:
     """Whether a connection is there within so many seconds."""
     try:
-        await asyncio.wait_for(channel.channel_ready(), seconds)
+        async with asyncio.timeout(seconds):
+            await channel.channel_ready()
     except TimeoutError:
         return False
     return True

@@ -11,19 +11,19 @@ from typing import Any
 from grpc.aio import ServicerContext
 
 from librarian.api.federation.v1 import federation_pb2 as pb
-from librarian.api.federation.v1.federation_pb2_grpc import FederationServiceServicer
 from svckit.auth import current_caller
 from svckit.sitekeys import SiteKeys
 from transfer_svc.context import Context
 from transfer_svc.receiving import delivering
 from transfer_svc.receiving.offering import offer
 from transfer_svc.receiving.relaying import list_receipts
+from transfer_svc.shipping.pending import PendingFederation
 from transfer_svc.waiting import Waiting
 
 _Call = ServicerContext[Any, Any]
 
 
-class FederationServicer(FederationServiceServicer):
+class FederationServicer(PendingFederation):
     """`stopping` is set when the process is told to end: waits end then."""
 
     def __init__(

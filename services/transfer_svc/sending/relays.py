@@ -50,7 +50,8 @@ class Relays:
                 except LibrarianError as error:
                     self._context.logger.warning("receipts_put_off", peer=name, reason=error.reason)
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._stopping.wait(), min(_BUSY_SECONDS, self._means.poll_seconds))
+                async with asyncio.timeout(min(_BUSY_SECONDS, self._means.poll_seconds)):
+                    await self._stopping.wait()
 
     def _asked(self) -> list[str]:
         """Peers that are sent to, or through, and that answer as far as is known."""

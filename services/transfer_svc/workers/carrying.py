@@ -45,6 +45,7 @@ async def carry(desk: Desk, origins: Origins, stopping: asyncio.Event) -> None:
         if desk.jobs:
             left = started + _SHORTEST_ROUND - desk.context.clock.monotonic()
             with suppress(TimeoutError):
-                await asyncio.wait_for(stopping.wait(), max(left, 0))
+                async with asyncio.timeout(max(left, 0)):
+                    await stopping.wait()
         if stopping.is_set():
             await desk.release()

@@ -18,6 +18,7 @@ SERVICES = {
     "librarian.api.transfer.v1.TransferService",
     "librarian.api.federation.v1.FederationService",
     "librarian.api.federation.v1.PairingService",
+    "librarian.api.shipment.v1.ShipmentService",
     "librarian.api.gateway.v1.SiteService",
     "librarian.api.gateway.v1.PeerService",
 }

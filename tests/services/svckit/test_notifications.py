@@ -67,3 +67,14 @@ async def test_a_lost_connection_is_made_again_and_rings(database_dsn: str, seco
             assert await bell.wait(mark, 10)
         finally:
             await admin.close()
+
+
+async def test_a_wait_that_is_cancelled_as_the_bell_rings_is_cancelled() -> None:
+    """A loop that waits on a bell must end at a stop that comes at the same moment as a ring."""
+    bell = Bell()
+    waiting = asyncio.create_task(bell.wait(bell.mark(), 30.0))
+    await asyncio.sleep(0)
+    bell.ring()
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting

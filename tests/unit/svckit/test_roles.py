@@ -10,6 +10,7 @@ from google.protobuf.descriptor import FileDescriptor
 from librarian.api.catalog.v1 import catalog_pb2
 from librarian.api.federation.v1 import federation_pb2
 from librarian.api.gateway.v1 import gateway_pb2
+from librarian.api.shipment.v1 import shipment_pb2
 from librarian.api.store.v1 import store_pb2
 from librarian.api.transfer.v1 import transfer_pb2
 from svckit.auth import Role
@@ -32,6 +33,7 @@ SERVED = sorted(
         catalog_pb2.DESCRIPTOR,
         federation_pb2.DESCRIPTOR,
         gateway_pb2.DESCRIPTOR,
+        shipment_pb2.DESCRIPTOR,
         store_pb2.DESCRIPTOR,
         transfer_pb2.DESCRIPTOR,
     )
@@ -39,12 +41,20 @@ SERVED = sorted(
 )
 FOR_PEERS = {
     *(f"FederationService/{name}" for name in ("Offer", "Deliver", "GetBatch", "Withdraw", "ListReceipts")),
+    *(f"FederationService/{name}" for name in ("AnnounceShipment", "ExchangeConsignments")),
     "PairingService/CheckIn",
     "StoreService/WriteUpload",
     "StoreService/GetUpload",
 }
 # Not for services: what belongs to people, and what only another site asks.
-NOT_FOR_SERVICES = ("SiteService", "PeerService", "PairingService", "FederationService/ListReceipts")
+NOT_FOR_SERVICES = (
+    "SiteService",
+    "PeerService",
+    "PairingService",
+    "FederationService/ListReceipts",
+    "FederationService/AnnounceShipment",
+    "FederationService/ExchangeConsignments",
+)
 
 
 def test_every_rpc_has_its_roles_and_none_is_invented() -> None:
@@ -58,7 +68,7 @@ def test_every_proto_package_is_looked_at() -> None:
     import librarian.api
 
     packages = {path.parent.parent.name for path in Path(librarian.api.__path__[0]).glob("*/v*/*_pb2.py")}
-    assert packages == {"catalog", "common", "federation", "gateway", "store", "transfer"}
+    assert packages == {"catalog", "common", "federation", "gateway", "shipment", "store", "transfer"}
 
 
 def test_a_peer_may_what_is_listed_for_it_and_nothing_else() -> None:

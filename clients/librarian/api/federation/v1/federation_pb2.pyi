@@ -11,6 +11,7 @@ from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from librarian.api.catalog.v1 import catalog_pb2 as _catalog_pb2
 from librarian.api.common.v1 import common_pb2 as _common_pb2
+from librarian.api.shipment.v1 import shipment_pb2 as _shipment_pb2
 from librarian.api.store.v1 import store_pb2 as _store_pb2
 import builtins as _builtins
 import sys
@@ -411,10 +412,13 @@ class OfferRequest(_message.Message):
     ITEMS_FIELD_NUMBER: _builtins.int
     INTRODUCTIONS_FIELD_NUMBER: _builtins.int
     STORE_FIELD_NUMBER: _builtins.int
+    FROM_SITE_FIELD_NUMBER: _builtins.int
     batch_id: _builtins.str
     """A UUID, chosen and written down by the sender before it first offers."""
     store: _builtins.str
     """Only this store of the receiver. For calls inside a site; a peer that names one is refused."""
+    from_site: _builtins.str
+    """The site whose disk brings these: they count as brought by it. For calls inside a site."""
     @_builtins.property
     def items(self) -> _containers.RepeatedCompositeFieldContainer[Global___OfferItem]: ...
     @_builtins.property
@@ -428,10 +432,11 @@ class OfferRequest(_message.Message):
         items: _abc.Iterable[Global___OfferItem] | None = ...,
         introductions: _abc.Iterable[_common_pb2.Signed] | None = ...,
         store: _builtins.str = ...,
+        from_site: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["batch_id", b"batch_id", "introductions", b"introductions", "items", b"items", "store", b"store"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["batch_id", b"batch_id", "from_site", b"from_site", "introductions", b"introductions", "items", b"items", "store", b"store"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -575,7 +580,10 @@ class DeliverRequest(_message.Message):
 
     BATCH_ID_FIELD_NUMBER: _builtins.int
     UIDS_FIELD_NUMBER: _builtins.int
+    FROM_SITE_FIELD_NUMBER: _builtins.int
     batch_id: _builtins.str
+    from_site: _builtins.str
+    """As OfferRequest.from_site."""
     @_builtins.property
     def uids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     def __init__(
@@ -583,10 +591,11 @@ class DeliverRequest(_message.Message):
         *,
         batch_id: _builtins.str = ...,
         uids: _abc.Iterable[_builtins.str] | None = ...,
+        from_site: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["batch_id", b"batch_id", "uids", b"uids"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["batch_id", b"batch_id", "from_site", b"from_site", "uids", b"uids"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -621,8 +630,11 @@ class GetBatchRequest(_message.Message):
     BATCH_ID_FIELD_NUMBER: _builtins.int
     UIDS_FIELD_NUMBER: _builtins.int
     TIMEOUT_MS_FIELD_NUMBER: _builtins.int
+    FROM_SITE_FIELD_NUMBER: _builtins.int
     batch_id: _builtins.str
     timeout_ms: _builtins.int
+    from_site: _builtins.str
+    """As OfferRequest.from_site."""
     @_builtins.property
     def uids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Empty: all."""
@@ -633,10 +645,11 @@ class GetBatchRequest(_message.Message):
         batch_id: _builtins.str = ...,
         uids: _abc.Iterable[_builtins.str] | None = ...,
         timeout_ms: _builtins.int = ...,
+        from_site: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["batch_id", b"batch_id", "timeout_ms", b"timeout_ms", "uids", b"uids"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["batch_id", b"batch_id", "from_site", b"from_site", "timeout_ms", b"timeout_ms", "uids", b"uids"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -669,9 +682,12 @@ class WithdrawRequest(_message.Message):
     BATCH_ID_FIELD_NUMBER: _builtins.int
     UIDS_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
+    FROM_SITE_FIELD_NUMBER: _builtins.int
     batch_id: _builtins.str
     reason: _builtins.str
     """Why, for the other side's people."""
+    from_site: _builtins.str
+    """As OfferRequest.from_site."""
     @_builtins.property
     def uids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     def __init__(
@@ -680,10 +696,11 @@ class WithdrawRequest(_message.Message):
         batch_id: _builtins.str = ...,
         uids: _abc.Iterable[_builtins.str] | None = ...,
         reason: _builtins.str = ...,
+        from_site: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["batch_id", b"batch_id", "reason", b"reason", "uids", b"uids"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["batch_id", b"batch_id", "from_site", b"from_site", "reason", b"reason", "uids", b"uids"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -767,3 +784,86 @@ class ListReceiptsResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ListReceiptsResponse: _TypeAlias = ListReceiptsResponse  # noqa: Y015
+
+@_typing.final
+class AnnounceShipmentRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STATEMENT_FIELD_NUMBER: _builtins.int
+    LIST_FIELD_NUMBER: _builtins.int
+    list: _builtins.bytes
+    """Then the list it names, in pieces of at most 1 MiB."""
+    @_builtins.property
+    def statement(self) -> _common_pb2.Signed:
+        """On the first message: of type "librarian.shipment"."""
+
+    def __init__(
+        self,
+        *,
+        statement: _common_pb2.Signed | None = ...,
+        list: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["statement", b"statement"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["list", b"list", "statement", b"statement"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AnnounceShipmentRequest: _TypeAlias = AnnounceShipmentRequest  # noqa: Y015
+
+@_typing.final
+class AnnounceShipmentResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AnnounceShipmentResponse: _TypeAlias = AnnounceShipmentResponse  # noqa: Y015
+
+@_typing.final
+class ExchangeConsignmentsRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TOLD_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def told(self) -> _containers.RepeatedCompositeFieldContainer[_shipment_pb2.ConsignmentNews]:
+        """SEALED, IN_TRANSIT, LOST or CANCELLED, in the sender's word. At most 1000."""
+
+    def __init__(
+        self,
+        *,
+        told: _abc.Iterable[_shipment_pb2.ConsignmentNews] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["told", b"told"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExchangeConsignmentsRequest: _TypeAlias = ExchangeConsignmentsRequest  # noqa: Y015
+
+@_typing.final
+class ExchangeConsignmentsResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KNOWN_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def known(self) -> _containers.RepeatedCompositeFieldContainer[_shipment_pb2.ConsignmentNews]: ...
+    def __init__(
+        self,
+        *,
+        known: _abc.Iterable[_shipment_pb2.ConsignmentNews] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["known", b"known"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExchangeConsignmentsResponse: _TypeAlias = ExchangeConsignmentsResponse  # noqa: Y015

@@ -251,6 +251,16 @@ class FederationServiceStub:
                 request_serializer=librarian_dot_api_dot_federation_dot_v1_dot_federation__pb2.ListReceiptsRequest.SerializeToString,
                 response_deserializer=librarian_dot_api_dot_federation_dot_v1_dot_federation__pb2.ListReceiptsResponse.FromString,
                 _registered_method=True)
+        self.AnnounceShipment = channel.stream_unary(
+                '/librarian.api.federation.v1.FederationService/AnnounceShipment',
+                request_serializer=librarian_dot_api_dot_federation_dot_v1_dot_federation__pb2.AnnounceShipmentRequest.SerializeToString,
+                response_deserializer=librarian_dot_api_dot_federation_dot_v1_dot_federation__pb2.AnnounceShipmentResponse.FromString,
+                _registered_method=True)
+        self.ExchangeConsignments = channel.unary_unary(
+                '/librarian.api.federation.v1.FederationService/ExchangeConsignments',
+                request_serializer=librarian_dot_api_dot_federation_dot_v1_dot_federation__pb2.ExchangeConsignmentsRequest.SerializeToString,
+                response_deserializer=librarian_dot_api_dot_federation_dot_v1_dot_federation__pb2.ExchangeConsignmentsResponse.FromString,
+                _registered_method=True)
 
 
 class FederationServiceServicer:
@@ -304,6 +314,22 @@ class FederationServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def AnnounceShipment(self, request_iterator, context):
+        """The manifest of a sealed disk, ahead of it. Idempotent by (shipment, disk). SIGNATURE_INVALID,
+        WRONG_SITE (a manifest for another site), SHIPMENT_ALTERED (another manifest is known of that disk).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ExchangeConsignments(self, request, context):
+        """The sender tells how disks fare that are on their way there; the receiver answers with what it knows of
+        them, and what it wants of them again. Unknown ones are left out of the answer.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_FederationServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -331,6 +357,16 @@ def add_FederationServiceServicer_to_server(servicer, server):
                     servicer.ListReceipts,
                     request_deserializer=librarian_dot_api_dot_federation_dot_v1_dot_federation__pb2.ListReceiptsRequest.FromString,
                     response_serializer=librarian_dot_api_dot_federation_dot_v1_dot_federation__pb2.ListReceiptsResponse.SerializeToString,
+            ),
+            'AnnounceShipment': grpc.stream_unary_rpc_method_handler(
+                    servicer.AnnounceShipment,
+                    request_deserializer=librarian_dot_api_dot_federation_dot_v1_dot_federation__pb2.AnnounceShipmentRequest.FromString,
+                    response_serializer=librarian_dot_api_dot_federation_dot_v1_dot_federation__pb2.AnnounceShipmentResponse.SerializeToString,
+            ),
+            'ExchangeConsignments': grpc.unary_unary_rpc_method_handler(
+                    servicer.ExchangeConsignments,
+                    request_deserializer=librarian_dot_api_dot_federation_dot_v1_dot_federation__pb2.ExchangeConsignmentsRequest.FromString,
+                    response_serializer=librarian_dot_api_dot_federation_dot_v1_dot_federation__pb2.ExchangeConsignmentsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -473,6 +509,60 @@ class FederationService:
             '/librarian.api.federation.v1.FederationService/ListReceipts',
             librarian_dot_api_dot_federation_dot_v1_dot_federation__pb2.ListReceiptsRequest.SerializeToString,
             librarian_dot_api_dot_federation_dot_v1_dot_federation__pb2.ListReceiptsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AnnounceShipment(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_unary(
+            request_iterator,
+            target,
+            '/librarian.api.federation.v1.FederationService/AnnounceShipment',
+            librarian_dot_api_dot_federation_dot_v1_dot_federation__pb2.AnnounceShipmentRequest.SerializeToString,
+            librarian_dot_api_dot_federation_dot_v1_dot_federation__pb2.AnnounceShipmentResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ExchangeConsignments(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/librarian.api.federation.v1.FederationService/ExchangeConsignments',
+            librarian_dot_api_dot_federation_dot_v1_dot_federation__pb2.ExchangeConsignmentsRequest.SerializeToString,
+            librarian_dot_api_dot_federation_dot_v1_dot_federation__pb2.ExchangeConsignmentsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -147,6 +147,14 @@ class FederationServiceStub:
     """Receipts, of this site and of sites beyond it, for datasets the caller has brought here; in the order
     they came to be known.
     """
+    AnnounceShipment: _grpc.StreamUnaryMultiCallable[_federation_pb2.AnnounceShipmentRequest, _federation_pb2.AnnounceShipmentResponse]
+    """The manifest of a sealed disk, ahead of it. Idempotent by (shipment, disk). SIGNATURE_INVALID,
+    WRONG_SITE (a manifest for another site), SHIPMENT_ALTERED (another manifest is known of that disk).
+    """
+    ExchangeConsignments: _grpc.UnaryUnaryMultiCallable[_federation_pb2.ExchangeConsignmentsRequest, _federation_pb2.ExchangeConsignmentsResponse]
+    """The sender tells how disks fare that are on their way there; the receiver answers with what it knows of
+    them, and what it wants of them again. Unknown ones are left out of the answer.
+    """
 
 @_typing.type_check_only
 class FederationServiceAsyncStub(FederationServiceStub):
@@ -178,6 +186,14 @@ class FederationServiceAsyncStub(FederationServiceStub):
     ListReceipts: _aio.UnaryUnaryMultiCallable[_federation_pb2.ListReceiptsRequest, _federation_pb2.ListReceiptsResponse]  # type: ignore[assignment]
     """Receipts, of this site and of sites beyond it, for datasets the caller has brought here; in the order
     they came to be known.
+    """
+    AnnounceShipment: _aio.StreamUnaryMultiCallable[_federation_pb2.AnnounceShipmentRequest, _federation_pb2.AnnounceShipmentResponse]  # type: ignore[assignment]
+    """The manifest of a sealed disk, ahead of it. Idempotent by (shipment, disk). SIGNATURE_INVALID,
+    WRONG_SITE (a manifest for another site), SHIPMENT_ALTERED (another manifest is known of that disk).
+    """
+    ExchangeConsignments: _aio.UnaryUnaryMultiCallable[_federation_pb2.ExchangeConsignmentsRequest, _federation_pb2.ExchangeConsignmentsResponse]  # type: ignore[assignment]
+    """The sender tells how disks fare that are on their way there; the receiver answers with what it knows of
+    them, and what it wants of them again. Unknown ones are left out of the answer.
     """
 
 class FederationServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -237,6 +253,26 @@ class FederationServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_federation_pb2.ListReceiptsResponse, _abc.Awaitable[_federation_pb2.ListReceiptsResponse]]:
         """Receipts, of this site and of sites beyond it, for datasets the caller has brought here; in the order
         they came to be known.
+        """
+
+    @_abc_1.abstractmethod
+    def AnnounceShipment(
+        self,
+        request_iterator: _MaybeAsyncIterator[_federation_pb2.AnnounceShipmentRequest],
+        context: _ServicerContext,
+    ) -> _typing.Union[_federation_pb2.AnnounceShipmentResponse, _abc.Awaitable[_federation_pb2.AnnounceShipmentResponse]]:
+        """The manifest of a sealed disk, ahead of it. Idempotent by (shipment, disk). SIGNATURE_INVALID,
+        WRONG_SITE (a manifest for another site), SHIPMENT_ALTERED (another manifest is known of that disk).
+        """
+
+    @_abc_1.abstractmethod
+    def ExchangeConsignments(
+        self,
+        request: _federation_pb2.ExchangeConsignmentsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_federation_pb2.ExchangeConsignmentsResponse, _abc.Awaitable[_federation_pb2.ExchangeConsignmentsResponse]]:
+        """The sender tells how disks fare that are on their way there; the receiver answers with what it knows of
+        them, and what it wants of them again. Unknown ones are left out of the answer.
         """
 
 def add_FederationServiceServicer_to_server(servicer: FederationServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

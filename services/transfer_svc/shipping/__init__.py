@@ -1,0 +1,1 @@
+"""Disks that people carry: jobs at disks, packing, reading, custody, news."""
