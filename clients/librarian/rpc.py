@@ -17,10 +17,11 @@ KEEPALIVE_MS = 30_000
 
 _SERVICES = {
     "librarian.api.catalog.v1.CatalogService": ("AddMembers", "RegisterDatasets", "WatchEvents"),
-    "librarian.api.federation.v1.FederationService": (),
+    "librarian.api.federation.v1.FederationService": ("AnnounceShipment",),
     "librarian.api.federation.v1.PairingService": (),
     "librarian.api.gateway.v1.SiteService": (),
     "librarian.api.gateway.v1.PeerService": (),
+    "librarian.api.shipment.v1.ShipmentService": ("GetManifest",),
     "librarian.api.store.v1.StoreService": (
         "WriteUpload",
         "ReadManifest",

@@ -11,6 +11,7 @@ from librarian import rpc
 from librarian.api.catalog.v1 import catalog_pb2
 from librarian.api.federation.v1 import federation_pb2
 from librarian.api.gateway.v1 import gateway_pb2
+from librarian.api.shipment.v1 import shipment_pb2
 from librarian.api.store.v1 import store_pb2
 from librarian.api.transfer.v1 import transfer_pb2
 from librarian.errors import InternalError, LibrarianError, NameTaken, TokenRevoked, Unavailable
@@ -65,7 +66,7 @@ def test_unary_calls_are_retried_and_streams_are_not() -> None:
     assert "retryPolicy" not in streams
     services = [
         service
-        for module in (catalog_pb2, federation_pb2, gateway_pb2, store_pb2, transfer_pb2)
+        for module in (catalog_pb2, federation_pb2, gateway_pb2, shipment_pb2, store_pb2, transfer_pb2)
         for service in module.DESCRIPTOR.services_by_name.values()
     ]
     assert {name["service"] for name in unary["name"]} == {service.full_name for service in services}
