@@ -57,7 +57,8 @@ class PeerAuthentication:
             verified = verify_peer_token(token, key, issuer=peer.name, audience=self._own_site, now=now)
             self._remember(token, claim, verified)
         elif now >= verified.expires:
-            del self._verified[token]
+            # Another call with it, or a change of peers, may have forgotten it meanwhile.
+            self._verified.pop(token, None)
             raise PeerSessionEnded(f"the token of {peer.name} is past its time")
         check_nonce(self._session_key, verified.nonce, now)
         peer.check_running(self._own_site)

@@ -91,12 +91,20 @@ async def promised_uploads(connection: AsyncConnection, stores: Sequence[str]) -
 
 
 async def set_written(connection: AsyncConnection, written: Mapping[str, int]) -> None:
-    """How much of each was found written: so much less is promised."""
+    """How much of each was found written: so much less is promised.
+
+    What another transaction is just changing is left out: it will be seen anew. Nobody is waited for, so that
+    two of these, or one and a commit, never wait for one another.
+    """
     given = rows(upload_id=TEXT, written=BIGINT)
-    statement = (
-        update(uploads)
+    free = (
+        select(uploads.c.upload_id, given.c.written)
         .where(uploads.c.upload_id == given.c.upload_id, uploads.c.state.in_(PROMISED))
-        .values(written_bytes=given.c.written)
+        .with_for_update(skip_locked=True, of=uploads)
+        .cte("free")
+    )
+    statement = (
+        update(uploads).where(uploads.c.upload_id == free.c.upload_id).values(written_bytes=free.c.written)
     )
     await connection.execute(statement, values_of(upload_id=list(written), written=list(written.values())))
 

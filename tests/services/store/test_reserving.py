@@ -10,11 +10,14 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 
 import pytest
+from sqlalchemy import select, text
 from store_lab import Lab, a_file, a_lab, a_tree, claims_of, stage
 
 from librarian.errors import StoreDisabled, StoreFull, StoreIdentity, UploadActive, UploadClosed
 from store_svc.filesystem import FileSystem
 from store_svc.lifecycle import UploadState
+from store_svc.queries.uploads import set_written
+from store_svc.tables import uploads
 
 Labs = Callable[..., AbstractAsyncContextManager[Lab]]
 
@@ -62,6 +65,20 @@ async def test_what_is_written_is_not_promised_twice(lab: Lab) -> None:
     assert await lab.reserved() == 0
     await lab.commit({spec.upload_id: claims_of(lab.root, b"x" * 2000)})
     assert await lab.grantable() == 1000
+
+
+async def test_what_another_changes_is_not_waited_for(lab: Lab) -> None:
+    """Else two of these, or one and a commit, that meet rows in different orders end in a deadlock."""
+    specs = [a_file(name, b"x" * 100) for name in "ab"]
+    await lab.begin(*specs)
+    ids = [spec.upload_id for spec in specs]
+    async with lab.kit.database.transaction() as holder:
+        held = select(uploads.c.upload_id).where(uploads.c.upload_id == ids[1]).with_for_update()
+        await holder.execute(held)
+        async with lab.kit.database.transaction() as connection:
+            await connection.execute(text("SET LOCAL lock_timeout = '5s'"))
+            await set_written(connection, dict.fromkeys(reversed(ids), 40))
+    assert await lab.reserved() == 60 + 100
 
 
 async def test_begin_again_is_the_same(lab: Lab) -> None:
