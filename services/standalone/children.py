@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import socket
 from dataclasses import dataclass, field
@@ -69,15 +70,20 @@ class Children:
         self._writer.write(json.dumps(command).encode() + b"\n")
 
     async def _listen(self, reader: asyncio.StreamReader) -> None:
-        while line := await reader.readline():
-            self._heard(json.loads(line))
+        # A reset: it was killed with a word of ours unread.
+        with contextlib.suppress(ConnectionResetError):
+            while line := await reader.readline():
+                self._heard(json.loads(line))
         self._lose()
 
     def _heard(self, event: dict[str, str | int]) -> None:
         if "started" in event:
             name = str(event["started"])
             child = self._running[name] = Child(int(event["pid"]))
-            self._starting.pop(name).set_result(child)
+            starting = self._starting.pop(name)
+            # Nobody may be waiting any more: a stop in the middle of a start.
+            if not starting.done():
+                starting.set_result(child)
         else:
             child = self._running.pop(str(event["exited"]))
             child.ended.set_result(int(event["status"]))
@@ -85,6 +91,7 @@ class Children:
     def _lose(self) -> None:
         """Who waits for a start hears of it; how the running ones end will not be told any more."""
         for starting in self._starting.values():
-            starting.set_exception(_lost())
+            if not starting.done():
+                starting.set_exception(_lost())
         self._starting.clear()
         self._running.clear()

@@ -23,6 +23,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from standalone.early_stop import forget_stops
+
 # For children to end by themselves before they are killed, once the supervisor is gone.
 ORPHAN_SECONDS = 10.0
 _PR_SET_PDEATHSIG = 1
@@ -68,6 +70,7 @@ class _ForkServer:
     def run(self) -> int:
         # Its own group: Ctrl-C in the terminal is the supervisor's to hear.
         os.setpgid(0, 0)
+        forget_stops()
         # A child's end arrives as a byte here, so that one select waits for both.
         wakeup, wakeup_write = socket.socketpair()
         wakeup.setblocking(False)

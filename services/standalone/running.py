@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import signal
 import socket
 import time
 from functools import partial
 
 from standalone import console, databases, probes
 from standalone.children import Children
+from standalone.early_stop import STOPS
 from standalone.errors import PostgresFailed
 from standalone.first_store import add_first_store
 from standalone.home import Home
@@ -48,10 +48,10 @@ class Running:
     async def run(self, control: socket.socket) -> int:
         """0 when it was asked to stop. LibrarianError when it cannot start or go on."""
         children = Children(control)
-        await children.open()
         watched = [self._watched(service) for service in SERVICES]
         supervisor = Supervisor(watched, children, say=console.say, policy=self._policy)
         self._listen_to_signals(supervisor)
+        await children.open()
         asked = asyncio.create_task(self._asked_to_stop.wait(), name="asked-to-stop")
         side = [asked, asyncio.create_task(self._watch_owner(), name="owner")]
         working = asyncio.create_task(self._work(supervisor), name="site")
@@ -146,7 +146,7 @@ class Running:
             console.say("stopping; once more to stop without waiting")
             self._asked_to_stop.set()
 
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        for number in STOPS:
             asyncio.get_running_loop().add_signal_handler(number, asked)
 
     async def _watch_owner(self) -> None:
@@ -160,11 +160,16 @@ class Running:
         self._asked_to_stop.set()
 
     def _watched(self, service: Service) -> Watched:
-        if service.serves_rpc:
-            ready = partial(probes.rpc_serving, self._places.listen(service.name))
-        else:
-            ready = partial(probes.healthz_serving, self._places.metrics(service.name).removeprefix("unix:"))
-        return Watched(service.name, ready, self._home.logs / f"{service.name}.log")
+        return Watched(
+            service.name, partial(self._is_ready, service), self._home.logs / f"{service.name}.log"
+        )
+
+    async def _is_ready(self, service: Service) -> bool:
+        """Its own socket first: on a TCP port somebody else may be answering."""
+        metrics = self._places.metrics(service.name).removeprefix("unix:")
+        if not await probes.healthz_serving(metrics):
+            return False
+        return not service.serves_rpc or await probes.rpc_serving(self._places.listen(service.name))
 
 
 async def _until_ready(postgres: EmbeddedPostgres) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from standalone.early_stop import heed_stops_at_once
 from standalone.errors import OtherDatabase
 from standalone.forkserver import Program, fork_server
 from standalone.home import Home
@@ -45,15 +46,17 @@ FIRST_PRELOADED = ("alembic.command", "alembic.ddl.postgresql", "alembic.runtime
 
 def run_site(options: Options) -> int:
     """Returns when the site has been stopped. LibrarianError when it cannot start."""
+    heed_stops_at_once()
     home = Home(options.home)
     home.make()
     home.lock()
     name = site_name(home, options.name)
     places = choose_places(home, port=options.port)
-    home.tell_holder(places.address)
-    check_database(home, options.database_dsn)
-    postgres = None if options.database_dsn else embedded(home, durable=not options.throwaway)
+    postgres: EmbeddedPostgres | None = None
     try:
+        home.tell_holder(places.address)
+        check_database(home, options.database_dsn)
+        postgres = None if options.database_dsn else embedded(home, durable=not options.throwaway)
         if postgres is not None:
             postgres.launch()
         first = () if home.context_file.exists() else FIRST_PRELOADED
@@ -66,6 +69,7 @@ def run_site(options: Options) -> int:
     finally:
         if postgres is not None:
             postgres.stop()
+        places.ports.close()
         home.tidy()
 
 

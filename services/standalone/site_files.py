@@ -12,9 +12,9 @@ from pathlib import Path
 
 from standalone.errors import InvalidSiteFile, PortTaken, SiteHasName
 from standalone.home import Home
+from standalone.ports import LOOPBACK, Ports
 from standalone.toml import Table, dump_toml, merge
 
-LOOPBACK = "127.0.0.1"
 DEFAULT_PORT = 52750
 SITE_FILE_COMMENT = """\
 This site's own settings. Change and add what you like (every key of the services' settings is allowed)
@@ -44,11 +44,12 @@ SERVICES = (
 
 @dataclass(frozen=True, slots=True)
 class Places:
-    """Where the services are reached in this run."""
+    """Where the services are reached in this run, on ports that are held for it."""
 
     run: Path
     gateway_port: int
     data_port: int
+    ports: Ports
 
     def listen(self, service: str) -> str:
         if service == "gateway":
@@ -91,16 +92,17 @@ def read_site_file(home: Home) -> Table:
 
 def choose_places(home: Home, *, port: int | None) -> Places:
     """The port asked for, else the one of the last run, else the usual one, else any."""
+    ports = Ports()
+    last = _last_port(home)
     if port:
-        if not _is_free(port):
+        if not ports.hold(port, patient=port == last):
             raise PortTaken(f"something listens on port {port} already", port=port)
         gateway_port = port
     else:
-        candidates = [] if port == 0 else [_last_port(home), DEFAULT_PORT]
-        gateway_port = (
-            next((number for number in candidates if number and _is_free(number)), 0) or _any_port()
-        )
-    return Places(run=home.run, gateway_port=gateway_port, data_port=_any_port())
+        candidates = [] if port == 0 else [last, DEFAULT_PORT]
+        free = (number for number in candidates if number and ports.hold(number, patient=number == last))
+        gateway_port = next(free, 0) or ports.hold_any()
+    return Places(run=home.run, gateway_port=gateway_port, data_port=ports.hold_any(), ports=ports)
 
 
 def write_settings(home: Home, name: str, places: Places, dsns: Mapping[str, str]) -> dict[str, Path]:
@@ -165,21 +167,3 @@ def _last_port(home: Home) -> int:
         return 0
     port = home.context_file.read_text().rpartition(f"{LOOPBACK}:")[2].partition('"')[0]
     return int(port) if port.isdecimal() else 0
-
-
-def _is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        # As a server binds: connections of an earlier run that linger do not count.
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((LOOPBACK, port))
-        except OSError:
-            return False
-    return True
-
-
-def _any_port() -> int:
-    with socket.socket() as probe:
-        probe.bind((LOOPBACK, 0))
-        port: int = probe.getsockname()[1]
-        return port

@@ -29,6 +29,7 @@ from sqlalchemy import (
 from sqlalchemy.sql.dml import ReturningUpdate, Update
 
 from librarian.errors import StaleLease
+from svckit.locking import in_order, locked
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +133,7 @@ def expect_held(touched_count: int, what: str, *, expected: int = 1) -> None:
 
 
 def _of_leases(table: Table, leases: Sequence[Lease]) -> Update:
-    return update(table).where(held(table, leases))
+    return update(table).where(locked(table, in_order(table, held(table, leases))))
 
 
 def _key(table: Table) -> Column[Any]:

@@ -30,6 +30,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.types import TypeEngine
 
 from svckit.database import compile_hot
+from svckit.locking import in_order, locked
 from transfer_svc.lifecycle import INGEST, IngestEvent, IngestState
 from transfer_svc.querykit import OWNED, Bare, Owner, arrays, by_id
 from transfer_svc.tables import ingests
@@ -137,11 +138,18 @@ async def datasets_arriving(connection: Bare, uids: Collection[str]) -> set[str]
 
 
 _OPEN = ingests.c.state == IngestState.OPEN
-_placed = arrays(ids=Text, before=Text, stores=Text, groups=Text)
+_places = arrays(ids=Text, before=Text, stores=Text, groups=Text)
+_placed = in_order(
+    ingests,
+    ingests.c.ingest_id == _places.c.ids,
+    ingests.c.store == _places.c.before,
+    _OPEN,
+    carrying=(_places.c.stores, _places.c.groups),
+)
 _PLACE = compile_hot(
     update(ingests)
     .values(store=_placed.c.stores, staging_group=_placed.c.groups)
-    .where(ingests.c.ingest_id == _placed.c.ids, ingests.c.store == _placed.c.before, _OPEN)
+    .where(locked(ingests, _placed))
     .returning(ingests.c.ingest_id)
 )
 
@@ -156,9 +164,14 @@ async def place_ingests(connection: Bare, places: Sequence[tuple[str, str, str, 
 
 
 _refused = arrays(ids=Text, stores=Text)
-_DISCARD = compile_hot(
-    delete(ingests).where(ingests.c.ingest_id == _refused.c.ids, ingests.c.store == _refused.c.stores, _OPEN)
+_discarded = in_order(
+    ingests,
+    ingests.c.ingest_id == _refused.c.ids,
+    ingests.c.store == _refused.c.stores,
+    _OPEN,
+    deleting=True,
 )
+_DISCARD = compile_hot(delete(ingests).where(locked(ingests, _discarded)))
 
 
 async def discard_ingests(connection: Bare, refused: Sequence[tuple[str, str]]) -> None:
@@ -174,7 +187,7 @@ _PROLONG = compile_hot(
     .values(
         expire_time=bindparam("until"), not_before=bindparam("until"), update_time=bindparam("now"), **LET_GO
     )
-    .where(by_id(), _OPEN)
+    .where(locked(ingests, in_order(ingests, by_id(), _OPEN)))
 )
 
 
@@ -185,11 +198,18 @@ async def prolong_ingests(
     await _PROLONG.fetch(connection, ids=list(ids), now=now, until=expire_time)
 
 
-_claimed = arrays(
+_claims = arrays(
     ids=Text, algorithms=Text, digests=LargeBinary, claimed_sizes=BigInteger, member_counts=BigInteger
 )
-
-
+_claimed = in_order(
+    ingests,
+    ingests.c.ingest_id == _claims.c.ids,
+    ingests.c.algorithm == _claims.c.algorithms,
+    ingests.c.store != "",
+    _OPEN,
+    OWNED,
+    carrying=(_claims.c.digests, _claims.c.claimed_sizes, _claims.c.member_counts),
+)
 _COMMIT = compile_hot(
     update(ingests)
     .values(
@@ -201,13 +221,7 @@ _COMMIT = compile_hot(
         not_before=bindparam("now"),
         **LET_GO,
     )
-    .where(
-        ingests.c.ingest_id == _claimed.c.ids,
-        ingests.c.algorithm == _claimed.c.algorithms,
-        ingests.c.store != "",
-        _OPEN,
-        OWNED,
-    )
+    .where(locked(ingests, _claimed))
     .returning(*_VISIBLE)
 )
 
@@ -242,7 +256,7 @@ _ABORT = compile_hot(
         settled=ingests.c.store == "",
         **LET_GO,
     )
-    .where(by_id(), _OPEN, OWNED)
+    .where(locked(ingests, in_order(ingests, by_id(), _OPEN, OWNED)))
     .returning(*_VISIBLE)
 )
 

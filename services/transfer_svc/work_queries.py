@@ -12,9 +12,9 @@ from typing import Any, Final
 
 from asyncpg import Connection
 from sqlalchemy import (
+    CTE,
     BigInteger,
     Boolean,
-    ColumnElement,
     DateTime,
     Integer,
     LargeBinary,
@@ -38,6 +38,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from svckit import leases
 from svckit.database import compile_hot
+from svckit.locking import in_order, locked
 from transfer_svc.querykit import arrays
 from transfer_svc.tables import ingests
 from transfer_svc.values import Job, Outcome
@@ -108,11 +109,15 @@ async def claim_jobs(
     return [Job.of(row) for row in (await connection.execute(statement)).mappings()]
 
 
-def _still_held(given: TableValuedAlias) -> ColumnElement[bool]:
-    return and_(
+def _still_held(given: TableValuedAlias) -> CTE:
+    """Locked in one order, because a worker's heartbeat and its outcomes are about the same rows."""
+    more = [column for column in given.c if column.name not in {"ids", "fences"}]
+    return in_order(
+        ingests,
         ingests.c.ingest_id == given.c.ids,
         ingests.c.lease_fence == given.c.fences,
         ingests.c.lease_owner.is_not(None),
+        carrying=more,
     )
 
 
@@ -120,11 +125,11 @@ def _pairs(jobs: Collection[Job]) -> dict[str, list[Any]]:
     return {"ids": [job.ingest_id for job in jobs], "fences": [job.lease_fence for job in jobs]}
 
 
-_extended = arrays(ids=Text, fences=BigInteger)
+_extended = _still_held(arrays(ids=Text, fences=BigInteger))
 _EXTEND = compile_hot(
     update(ingests)
     .values(lease_until=bindparam("until"))
-    .where(_still_held(_extended))
+    .where(locked(ingests, _extended))
     .returning(ingests.c.ingest_id)
 )
 
@@ -135,9 +140,9 @@ async def extend_leases(connection: Connection[Any], jobs: Collection[Job], unti
     return {row["ingest_id"] for row in rows}
 
 
-_released = arrays(ids=Text, fences=BigInteger)
+_released = _still_held(arrays(ids=Text, fences=BigInteger))
 _RELEASE = compile_hot(
-    update(ingests).values(lease_owner=None, lease_until=None).where(_still_held(_released))
+    update(ingests).values(lease_owner=None, lease_until=None).where(locked(ingests, _released))
 )
 
 
@@ -146,11 +151,11 @@ async def release_jobs(connection: Connection[Any], jobs: Collection[Job]) -> No
     await _RELEASE.fetch(connection, **_pairs(jobs))
 
 
-_signed = arrays(ids=Text, fences=BigInteger, origins=LargeBinary)
+_signed = _still_held(arrays(ids=Text, fences=BigInteger, origins=LargeBinary))
 _KEEP_ORIGINS = compile_hot(
     update(ingests)
     .values(origin=_signed.c.origins)
-    .where(_still_held(_signed))
+    .where(locked(ingests, _signed))
     .returning(ingests.c.ingest_id)
 )
 
@@ -161,11 +166,11 @@ async def keep_origins(connection: Connection[Any], jobs: Collection[Job]) -> se
     return {row["ingest_id"] for row in rows}
 
 
-_progressed = arrays(ids=Text, fences=BigInteger, verified=BigInteger)
+_progressed = _still_held(arrays(ids=Text, fences=BigInteger, verified=BigInteger))
 _NOTE_PROGRESS = compile_hot(
     update(ingests)
     .values(verified_bytes=_progressed.c.verified, update_time=bindparam("now"))
-    .where(_still_held(_progressed))
+    .where(locked(ingests, _progressed))
 )
 
 
@@ -176,17 +181,19 @@ async def note_progress(
     await _NOTE_PROGRESS.fetch(connection, **_pairs(jobs), verified=list(verified), now=now)
 
 
-_outcome = arrays(
-    ids=Text,
-    fences=BigInteger,
-    states=SmallInteger,
-    attempts=Integer,
-    due=_TIME,
-    errors=Text,
-    uids=Text,
-    settled=Boolean,
-    kept=Boolean,
-    voids=Boolean,
+_outcome = _still_held(
+    arrays(
+        ids=Text,
+        fences=BigInteger,
+        states=SmallInteger,
+        attempts=Integer,
+        due=_TIME,
+        errors=Text,
+        uids=Text,
+        settled=Boolean,
+        kept=Boolean,
+        voids=Boolean,
+    )
 )
 
 
@@ -207,7 +214,7 @@ def _write_and_tell() -> Any:
             lease_until=case((given.kept, ingests.c.lease_until)),
             update_time=bindparam("now"),
         )
-        .where(_still_held(_outcome))
+        .where(locked(ingests, _outcome))
         .returning(ingests.c.ingest_id)
         .cte("written")
     )
@@ -244,7 +251,7 @@ async def write_outcomes(
     return {uid for row in rows for uid in row["ids"].split(",")}
 
 
-_prolonged = arrays(ids=Text, fences=BigInteger)
+_prolonged = _still_held(arrays(ids=Text, fences=BigInteger))
 _PROLONG = compile_hot(
     update(ingests)
     .values(
@@ -254,7 +261,7 @@ _PROLONG = compile_hot(
         lease_until=None,
         attempt_count=0,
     )
-    .where(_still_held(_prolonged))
+    .where(locked(ingests, _prolonged))
 )
 
 

@@ -32,6 +32,7 @@ from catalog_svc.lifecycle import ReplicaState
 from catalog_svc.naming import Identity, Neighbours
 from catalog_svc.tables import LIVE, datasets, events, name_reservations, replicas
 from svckit.database import HotStatement, compile_hot
+from svckit.locking import in_order, locked
 
 from .kit import UID, Bare, array, as_text, given, is_live
 
@@ -205,7 +206,7 @@ def _reserve() -> HotStatement:
             select(
                 *(rows.c.uid, rows.c.name, bindparam("subject", type_=Text)),
                 bindparam("now_us", type_=BigInteger),
-            ),
+            ).order_by(rows.c.uid),
         )
         .on_conflict_do_nothing()
     )
@@ -218,7 +219,9 @@ async def reserve(connection: Bare, uids: list[str], names: list[str], *, subjec
 
 @cache
 def _end_reservations() -> HotStatement:
-    return compile_hot(delete(name_reservations).where(name_reservations.c.uid == any_(array("uids", UID))))
+    theirs = name_reservations.c.uid == any_(array("uids", UID))
+    ended = in_order(name_reservations, theirs, deleting=True)
+    return compile_hot(delete(name_reservations).where(locked(name_reservations, ended)))
 
 
 async def end_reservations(connection: Bare, uids: Sequence[str]) -> None:

@@ -15,6 +15,7 @@ from librarian.names import ancestors
 from store_svc.queries.arrays import TEXT, array, rows, values_of
 from store_svc.records import Fingerprint, Holding
 from store_svc.tables import holdings
+from svckit.locking import in_order, locked
 
 _IDS: Final = func.any(array("ids", TEXT))
 # Of the uploads `ids`. An adopted dataset counts as brought by an upload of its own uid.
@@ -94,7 +95,7 @@ async def delete_brought(
     """What these uploads have brought is not held any more; answers size and inodes of each."""
     statement = (
         delete(holdings)
-        .where(_BROUGHT, holdings.c.store == store)
+        .where(locked(holdings, in_order(holdings, _BROUGHT, holdings.c.store == store, deleting=True)))
         .returning(holdings.c.size_bytes, holdings.c.inode_count)
     )
     return list(await connection.execute(statement, {"ids": list(upload_ids)}))
@@ -102,9 +103,10 @@ async def delete_brought(
 
 async def delete_replaced(connection: AsyncConnection, store: str, uids: Sequence[str]) -> list[Row[Any]]:
     """Whose bytes were gone and have come again; answers size and inodes of each."""
+    these = (holdings.c.uid == func.any(array("uids", TEXT)), holdings.c.store == store)
     statement = (
         delete(holdings)
-        .where(holdings.c.uid == func.any(array("uids", TEXT)), holdings.c.store == store)
+        .where(locked(holdings, in_order(holdings, *these, deleting=True)))
         .returning(holdings.c.size_bytes, holdings.c.inode_count)
     )
     return list(await connection.execute(statement, {"uids": list(uids)}))

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Row, case, delete, func, literal, select, text, update
+from sqlalchemy import ColumnElement, Row, TableValuedAlias, case, delete, func, literal, select, text, update
 from sqlalchemy.dialects.postgresql import JSONB, insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -16,25 +16,29 @@ from store_svc.queries.arrays import BIGINT, BYTES, SMALLINT, TEXT, array, rows,
 from store_svc.queries.uploads import upload_of
 from store_svc.records import Claims, StoredError, Upload, Verified
 from store_svc.tables import holdings, uploads
+from svckit.locking import in_order, locked
 
 
 async def seal(connection: AsyncConnection, store: str, claims: Mapping[str, Claims], now: datetime) -> None:
     """OPEN -> SEALED, with the client's claims."""
     given = rows(upload_id=TEXT, digest=BYTES, size_bytes=BIGINT, member_count=BIGINT, facts_json=TEXT)
+    claimed = in_order(
+        uploads,
+        uploads.c.upload_id == given.c.upload_id,
+        uploads.c.store == store,
+        uploads.c.state.in_(states_before(UploadEvent.SEAL)),
+        carrying=_others(given),
+    )
     statement = (
         update(uploads)
-        .where(
-            uploads.c.upload_id == given.c.upload_id,
-            uploads.c.store == store,
-            uploads.c.state.in_(states_before(UploadEvent.SEAL)),
-        )
+        .where(locked(uploads, claimed))
         .values(
             state=int(UploadState.SEALED),
             update_time=now,
-            claim_digest=given.c.digest,
-            claim_size_bytes=given.c.size_bytes,
-            claim_member_count=given.c.member_count,
-            facts_json=given.c.facts_json,
+            claim_digest=claimed.c.digest,
+            claim_size_bytes=claimed.c.size_bytes,
+            claim_member_count=claimed.c.member_count,
+            facts_json=claimed.c.facts_json,
         )
     )
     await connection.execute(
@@ -62,13 +66,17 @@ async def verify(connection: AsyncConnection, found: Sequence[Verified], now: da
         inodes=BYTES,
         mtime_ns=BIGINT,
     )
+    read = in_order(
+        uploads,
+        uploads.c.upload_id == given.c.upload_id,
+        uploads.c.state.in_(states_before(UploadEvent.VERIFY)),
+        carrying=_others(given),
+    )
     statement = (
         update(uploads)
-        .where(
-            uploads.c.upload_id == given.c.upload_id, uploads.c.state.in_(states_before(UploadEvent.VERIFY))
-        )
+        .where(locked(uploads, read))
         .values(
-            {name: given.c[name] for name in given.c.keys() if name != "upload_id"}  # noqa: SIM118 - no mapping
+            {column.name: read.c[column.name] for column in _others(given)}
             | {
                 "state": int(UploadState.VERIFIED),
                 "update_time": now,
@@ -96,10 +104,7 @@ async def commit(connection: AsyncConnection, upload_ids: Sequence[str], now: da
     """VERIFIED -> COMMITTED, and the store holds the dataset; answers size and inodes of each."""
     moved = (
         update(uploads)
-        .where(
-            uploads.c.upload_id == func.any(array("ids", TEXT)),
-            uploads.c.state.in_(states_before(UploadEvent.PLACE)),
-        )
+        .where(_of_ids(UploadEvent.PLACE))
         .values(state=int(UploadState.COMMITTED), update_time=now)
         .returning(uploads)
         .cte("moved")
@@ -136,19 +141,25 @@ async def commit(connection: AsyncConnection, upload_ids: Sequence[str], now: da
 async def fail(connection: AsyncConnection, errors: Mapping[str, StoredError], now: datetime) -> None:
     """SEALED or VERIFIED -> FAILED, with the reason."""
     given = rows(upload_id=TEXT, code=SMALLINT, reason=TEXT, message=TEXT, metadata=TEXT)
+    failing = in_order(
+        uploads,
+        uploads.c.upload_id == given.c.upload_id,
+        uploads.c.state.in_(states_before(UploadEvent.FAIL)),
+        carrying=_others(given),
+    )
     error = func.jsonb_build_object(
         text("'code'"),
-        given.c.code,
+        failing.c.code,
         text("'reason'"),
-        given.c.reason,
+        failing.c.reason,
         text("'message'"),
-        given.c.message,
+        failing.c.message,
         text("'metadata'"),
-        given.c.metadata.cast(JSONB),
+        failing.c.metadata.cast(JSONB),
     )
     statement = (
         update(uploads)
-        .where(uploads.c.upload_id == given.c.upload_id, uploads.c.state.in_(states_before(UploadEvent.FAIL)))
+        .where(locked(uploads, failing))
         .values(state=int(UploadState.FAILED), update_time=now, error=error)
     )
     await connection.execute(statement, _error_columns(errors))
@@ -157,12 +168,7 @@ async def fail(connection: AsyncConnection, errors: Mapping[str, StoredError], n
 async def confirm(connection: AsyncConnection, upload_ids: Sequence[str]) -> set[str]:
     """Forgets those that are COMMITTED; answers which. Their holdings stay."""
     statement = (
-        delete(uploads)
-        .where(
-            uploads.c.upload_id == func.any(array("ids", TEXT)),
-            uploads.c.state.in_(states_before(UploadEvent.CONFIRM)),
-        )
-        .returning(uploads.c.upload_id)
+        delete(uploads).where(_of_ids(UploadEvent.CONFIRM, deleting=True)).returning(uploads.c.upload_id)
     )
     return set((await connection.execute(statement, {"ids": list(upload_ids)})).scalars())
 
@@ -176,19 +182,14 @@ async def give_up(
 ) -> list[Upload]:
     """To ABORTED or EXPIRED from any state that `event` may happen in; answers those moved."""
     statement = (
-        update(uploads)
-        .where(uploads.c.upload_id == func.any(array("ids", TEXT)), uploads.c.state.in_(states_before(event)))
-        .values(state=int(state), update_time=now)
-        .returning(uploads)
+        update(uploads).where(_of_ids(event)).values(state=int(state), update_time=now).returning(uploads)
     )
     return [upload_of(row) for row in await connection.execute(statement, {"ids": list(upload_ids)})]
 
 
 async def mark_cleaned(connection: AsyncConnection, upload_ids: Sequence[str]) -> None:
     """Nothing of them is left on the store."""
-    statement = (
-        update(uploads).where(uploads.c.upload_id == func.any(array("ids", TEXT))).values(cleaned=True)
-    )
+    statement = update(uploads).where(_of_ids()).values(cleaned=True)
     await connection.execute(statement, {"ids": list(upload_ids)})
 
 
@@ -198,8 +199,22 @@ async def sweep(connection: AsyncConnection, before: datetime, limit: int) -> in
         select(uploads.c.upload_id)
         .where(uploads.c.state.in_(GIVEN_UP), uploads.c.cleaned, uploads.c.update_time < before)
         .limit(limit)
+        .with_for_update(skip_locked=True)
+        .cte("old")
     )
-    return (await connection.execute(delete(uploads).where(uploads.c.upload_id.in_(old)))).rowcount
+    return (await connection.execute(delete(uploads).where(locked(uploads, old)))).rowcount
+
+
+def _of_ids(event: UploadEvent | None = None, *, deleting: bool = False) -> ColumnElement[bool]:
+    """The uploads `ids` that `event` may happen to, locked in one order."""
+    states = [] if event is None else [uploads.c.state.in_(states_before(event))]
+    these = uploads.c.upload_id == func.any(array("ids", TEXT))
+    return locked(uploads, in_order(uploads, these, *states, deleting=deleting))
+
+
+def _others(given: TableValuedAlias) -> list[ColumnElement[Any]]:
+    """What is told of each upload."""
+    return [column for column in given.c if column.name != "upload_id"]
 
 
 def _error_columns(errors: Mapping[str, StoredError]) -> dict[str, list[Any]]:

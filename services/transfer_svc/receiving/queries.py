@@ -29,6 +29,7 @@ from sqlalchemy.sql.dml import Update
 from sqlalchemy.types import TypeEngine
 
 from svckit.database import compile_hot
+from svckit.locking import in_order, locked
 from transfer_svc.lifecycle import INGEST, IngestEvent, IngestState
 from transfer_svc.queries import LET_GO
 from transfer_svc.querykit import Bare, arrays
@@ -102,6 +103,7 @@ _UNFINISHED: Final = compile_hot(
         _d.batch_id != bindparam("batch_id"),
         _d.state <= DeliveryState.VERIFYING,
     )
+    .order_by(_d.delivery_id)
     .with_for_update()
 )
 
@@ -119,7 +121,9 @@ async def unfinished_elsewhere(
 _SUPERSEDE: Final = compile_hot(
     update(deliveries)
     .values(state=int(DeliveryState.EXPIRED), error_json=bindparam("error"), update_time=bindparam("now"))
-    .where(_any(_d.delivery_id, "ids"), before(DeliveryEvent.WITHDRAW))
+    .where(
+        locked(deliveries, in_order(deliveries, _any(_d.delivery_id, "ids"), before(DeliveryEvent.WITHDRAW)))
+    )
 )
 
 
@@ -238,11 +242,13 @@ async def fetch_batch(
     return [Delivery(*row) for row in rows]
 
 
-def _with_uploads(event: DeliveryEvent) -> ColumnElement[bool]:
-    return and_(_any(_d.upload_id, "uploads"), before(event))
-
-
-_refused = arrays(uploads=Text, errors=Text)
+_refusals = arrays(uploads=Text, errors=Text)
+_refused = in_order(
+    deliveries,
+    _d.upload_id == _refusals.c.uploads,
+    before(DeliveryEvent.REFUSE),
+    carrying=(_refusals.c.errors,),
+)
 _REFUSE: Final = compile_hot(
     update(deliveries)
     .values(
@@ -251,7 +257,7 @@ _REFUSE: Final = compile_hot(
         upload_id="",
         update_time=bindparam("now"),
     )
-    .where(_d.upload_id == _refused.c.uploads, before(DeliveryEvent.REFUSE))
+    .where(locked(deliveries, _refused))
 )
 
 
@@ -261,9 +267,10 @@ async def refuse_deliveries(connection: Bare, refused: Sequence[tuple[str, str]]
     await _REFUSE.fetch(connection, uploads=uploads, errors=errors, now=now)
 
 
-_FORGET: Final = compile_hot(
-    delete(deliveries).where(_any(_d.upload_id, "uploads"), before(DeliveryEvent.WITHDRAW))
+_forgotten = in_order(
+    deliveries, _any(_d.upload_id, "uploads"), before(DeliveryEvent.WITHDRAW), deleting=True
 )
+_FORGET: Final = compile_hot(delete(deliveries).where(locked(deliveries, _forgotten)))
 
 
 async def forget_deliveries(connection: Bare, uploads: Sequence[str]) -> None:
@@ -274,34 +281,39 @@ async def forget_deliveries(connection: Bare, uploads: Sequence[str]) -> None:
 def _hand_over(*, void: bool) -> Any:
     """Ingests of these deliveries go to the workers with what was offered as the claim; then the deliveries
     are DELIVERED. `void`: their bytes lie at their place already.
+
+    Deliveries are locked before ingests, as where both are given up.
     """
     chosen = _any(_d.upload_id, "uploads") if void else and_(_MINE, _any(_d.uid, "uids"))
+    content = (_d.upload_id, _d.digest, _d.size_bytes, _d.member_count)
+    offered = in_order(deliveries, chosen, before(DeliveryEvent.DELIVER), carrying=content)
+    ready = in_order(
+        ingests,
+        _i.ingest_id == offered.c.upload_id,
+        _i.state == IngestState.OPEN,
+        _i.store != "",
+        carrying=(offered.c.delivery_id, *[offered.c[column.name] for column in content[1:]]),
+    )
     handed = (
         update(ingests)
         .values(
             state=INGEST.move(IngestState.OPEN, IngestEvent.COMMIT),
-            digest=_d.digest,
-            claimed_bytes=_d.size_bytes,
-            member_count=_d.member_count,
+            digest=ready.c.digest,
+            claimed_bytes=ready.c.size_bytes,
+            member_count=ready.c.member_count,
             upload_void=void,
             update_time=bindparam("now"),
             not_before=bindparam("now"),
             **LET_GO,
         )
-        .where(
-            chosen,
-            before(DeliveryEvent.DELIVER),
-            _i.ingest_id == _d.upload_id,
-            _i.state == IngestState.OPEN,
-            _i.store != "",
-        )
-        .returning(_i.ingest_id)
+        .where(locked(ingests, ready))
+        .returning(ready.c.delivery_id)
         .cte("handed")
     )
     return (
         update(deliveries)
         .values(state=int(DeliveryState.DELIVERED), update_time=bindparam("now"))
-        .where(_d.upload_id == handed.c.ingest_id, before(DeliveryEvent.DELIVER))
+        .where(_d.delivery_id == handed.c.delivery_id)
         .returning(_d.uid)
     )
 
@@ -327,13 +339,14 @@ def _give_up(chosen: ColumnElement[bool], event: DeliveryEvent) -> Any:
     return _abort_of(
         update(deliveries)
         .values(state=int(DeliveryState.EXPIRED), error_json=bindparam("error"), update_time=bindparam("now"))
-        .where(chosen, before(event))
+        .where(locked(deliveries, in_order(deliveries, chosen, before(event))))
     )
 
 
 def _abort_of(ending: Update) -> Any:
     """Gives up the ingests of deliveries that end by this statement, where they are still OPEN."""
     gone = ending.returning(_d.upload_id).cte("gone")
+    theirs = in_order(ingests, _i.ingest_id == gone.c.upload_id, _i.state == IngestState.OPEN)
     return (
         update(ingests)
         .values(
@@ -344,7 +357,7 @@ def _abort_of(ending: Update) -> Any:
             settled=_i.store == "",
             **LET_GO,
         )
-        .where(_i.ingest_id == gone.c.upload_id, _i.state == IngestState.OPEN)
+        .where(locked(ingests, theirs))
         .returning(_i.ingest_id)
     )
 
@@ -368,7 +381,13 @@ async def close_deliveries(connection: Bare, uploads: Sequence[str], error_json:
     await _CLOSE.fetch(connection, uploads=list(uploads), error=error_json, now=now)
 
 
-_instead = arrays(uploads=Text, receipts=LargeBinary)
+_given = arrays(uploads=Text, receipts=LargeBinary)
+_instead = in_order(
+    deliveries,
+    _d.upload_id == _given.c.uploads,
+    or_(*[_d.state == state for state in OPEN]),
+    carrying=(_given.c.receipts,),
+)
 _RECEIPT_INSTEAD: Final = compile_hot(
     _abort_of(
         update(deliveries)
@@ -378,7 +397,7 @@ _RECEIPT_INSTEAD: Final = compile_hot(
             error_json="",
             update_time=bindparam("now"),
         )
-        .where(_d.upload_id == _instead.c.uploads, or_(*[_d.state == state for state in OPEN]))
+        .where(locked(deliveries, _instead))
     )
 )
 

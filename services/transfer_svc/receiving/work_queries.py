@@ -10,6 +10,7 @@ from sqlalchemy import LargeBinary, SmallInteger, Text, and_, any_, bindparam, f
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from svckit.database import compile_hot
+from svckit.locking import in_order, locked
 from transfer_svc.querykit import Bare, arrays
 from transfer_svc.receiving.lifecycle import DELIVERY, FINAL, DeliveryEvent, DeliveryState
 from transfer_svc.receiving.queries import before
@@ -26,19 +27,22 @@ _ended = arrays(uploads=Text, states=SmallInteger, receipts=LargeBinary, errors=
 def _conclude() -> Any:
     """Where the table allows it; and tells the batches, as many as one notification carries to a row."""
     moves = {(state, after) for (state, _), after in DELIVERY.transitions.items() if after in FINAL}
+    ending = in_order(
+        deliveries,
+        _d.upload_id == _ended.c.uploads,
+        _d.state <= DeliveryState.VERIFYING,
+        or_(*[and_(_d.state == state, _ended.c.states == after) for state, after in sorted(moves)]),
+        carrying=(_ended.c.states, _ended.c.receipts, _ended.c.errors),
+    )
     written = (
         update(deliveries)
         .values(
-            state=_ended.c.states,
-            receipt=_ended.c.receipts,
-            error_json=_ended.c.errors,
+            state=ending.c.states,
+            receipt=ending.c.receipts,
+            error_json=ending.c.errors,
             update_time=bindparam("now"),
         )
-        .where(
-            _d.upload_id == _ended.c.uploads,
-            _d.state <= DeliveryState.VERIFYING,
-            or_(*[and_(_d.state == state, _ended.c.states == after) for state, after in sorted(moves)]),
-        )
+        .where(locked(deliveries, ending))
         .returning(_d.batch_id)
         .cte("written")
     )
@@ -69,7 +73,14 @@ _ADVANCE: Final = {
     event: compile_hot(
         update(deliveries)
         .values(state=int(after), update_time=bindparam("now"))
-        .where(_d.upload_id == any_(bindparam("uploads", type_=ARRAY(Text))), before(event))
+        .where(
+            locked(
+                deliveries,
+                in_order(
+                    deliveries, _d.upload_id == any_(bindparam("uploads", type_=ARRAY(Text))), before(event)
+                ),
+            )
+        )
     )
     for event, after in (
         (DeliveryEvent.ARRIVE, DeliveryState.ARRIVING),

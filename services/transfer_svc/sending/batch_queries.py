@@ -31,6 +31,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from svckit import leases
 from svckit.database import compile_hot
+from svckit.locking import in_order, locked
 from transfer_svc.querykit import Bare, arrays, bare
 from transfer_svc.sending.changes import (
     NOW,
@@ -103,10 +104,11 @@ _NEXT_DUE = compile_hot(select(func.min(transfers.c.not_before).label("due")).wh
 
 
 def _cancel_unrouted() -> Any:
+    unrouted = in_order(transfers, _ready, transfers.c.route_id == routes.c.route_id, routes.c.removed)
     written = (
         update(transfers)
         .values(state=constant(TransferState.CANCELLED), state_time=NOW, update_time=NOW)
-        .where(_ready, transfers.c.route_id == routes.c.route_id, routes.c.removed)
+        .where(locked(transfers, unrouted))
         .returning(transfers.c.transfer_id)
         .cte("written")
     )
@@ -361,7 +363,8 @@ async def finish(connection: Bare, batch: Batch) -> bool:
 
 
 _given = arrays(ids=Text, fences=BigInteger)
-_still_held = and_(
+_still_held = in_order(
+    batches,
     batches.c.batch_id == _given.c.ids,
     batches.c.lease_fence == _given.c.fences,
     batches.c.lease_owner.is_not(None),
@@ -369,10 +372,12 @@ _still_held = and_(
 _EXTEND = compile_hot(
     update(batches)
     .values(lease_until=bindparam("until", type_=TIME))
-    .where(_still_held)
+    .where(locked(batches, _still_held))
     .returning(batches.c.batch_id)
 )
-_RELEASE = compile_hot(update(batches).values(lease_owner=None, lease_until=None).where(_still_held))
+_RELEASE = compile_hot(
+    update(batches).values(lease_owner=None, lease_until=None).where(locked(batches, _still_held))
+)
 
 
 def _pairs(held: Collection[Batch]) -> dict[str, list[Any]]:
@@ -390,13 +395,15 @@ async def release(connection: Bare, held: Collection[Batch]) -> None:
 
 def _split() -> Any:
     held = held_batch()
+    moving = in_order(
+        transfers,
+        transfers.c.transfer_id == any_(bindparam("ids", type_=ARRAY(Text))),
+        transfers.c.batch_id == held.c.batch_id,
+    )
     moved = (
         update(transfers)
         .values(batch_id=bindparam("new_id", type_=Text), update_time=NOW)
-        .where(
-            transfers.c.transfer_id == any_(bindparam("ids", type_=ARRAY(Text))),
-            transfers.c.batch_id == held.c.batch_id,
-        )
+        .where(locked(transfers, moving))
         .returning(transfers.c.transfer_id)
         .cte("moved")
     )

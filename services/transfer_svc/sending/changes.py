@@ -27,6 +27,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import insert
 
 from svckit.database import compile_hot
+from svckit.locking import in_order, locked
 from transfer_svc.querykit import Bare, arrays
 from transfer_svc.sending.lifecycle import TransferState
 from transfer_svc.sending.tables import batches, transfer_log, transfers
@@ -124,7 +125,15 @@ _change = arrays(
 
 
 def _write() -> Any:
-    given, held = _change.c, held_batch()
+    held = held_batch()
+    changing = in_order(
+        transfers,
+        transfers.c.transfer_id == _change.c.ids,
+        transfers.c.state == _change.c.before,
+        transfers.c.batch_id == held.c.batch_id,
+        carrying=[column for column in _change.c if column.name != "ids"],
+    )
+    given = changing.c
     written = (
         update(transfers)
         .values(
@@ -139,17 +148,13 @@ def _write() -> Any:
             not_before=given.due,
             error_json=given.errors,
         )
-        .where(
-            transfers.c.transfer_id == given.ids,
-            transfers.c.state == given.before,
-            transfers.c.batch_id == held.c.batch_id,
-        )
+        .where(locked(transfers, changing))
         .returning(transfers.c.transfer_id)
         .cte("written")
     )
-    entries = select(given.ids, NOW, given.after, given.events, given.reasons, given.messages).join_from(
-        _change, written, written.c.transfer_id == given.ids
-    )
+    entries = select(
+        given.transfer_id, NOW, given.after, given.events, given.reasons, given.messages
+    ).join_from(changing, written, written.c.transfer_id == given.transfer_id)
     logged = insert(transfer_log).from_select(LOG_COLUMNS, entries).returning(transfer_log.c.log_id)
     return told(written).add_cte(logged.cte("logged"))
 
@@ -189,15 +194,17 @@ _progressed = arrays(ids=Text, moved=BigInteger, rates=BigInteger)
 
 
 def _progress() -> Any:
-    given = _progressed.c
+    moving = in_order(
+        transfers,
+        transfers.c.transfer_id == _progressed.c.ids,
+        in_state(TransferState.MOVING),
+        transfers.c.batch_id == bindparam("batch_id", type_=Text),
+        carrying=(_progressed.c.moved, _progressed.c.rates),
+    )
     written = (
         update(transfers)
-        .values(moved_bytes=given.moved, bytes_per_second=given.rates, update_time=NOW)
-        .where(
-            transfers.c.transfer_id == given.ids,
-            in_state(TransferState.MOVING),
-            transfers.c.batch_id == bindparam("batch_id", type_=Text),
-        )
+        .values(moved_bytes=moving.c.moved, bytes_per_second=moving.c.rates, update_time=NOW)
+        .where(locked(transfers, moving))
         .returning(transfers.c.transfer_id)
         .cte("written")
     )

@@ -8,6 +8,7 @@ from datetime import datetime
 from sqlalchemy import Integer, Text, bindparam, func, not_, or_, select, update
 
 from svckit.database import compile_hot
+from svckit.locking import in_order, locked
 from transfer_svc.querykit import Bare
 from transfer_svc.sending.changes import NOW, constant, in_state, log_constant, told
 from transfer_svc.sending.lifecycle import ARRIVED, TransferEvent, TransferState
@@ -52,7 +53,7 @@ _written = (
         upload_id="",
         attempt_count=0,
     )
-    .where(transfers.c.transfer_id == _page.c.transfer_id, _is_last)
+    .where(locked(transfers, in_order(transfers, transfers.c.transfer_id == _page.c.transfer_id, _is_last)))
     .returning(transfers.c.transfer_id)
     .cte("written")
 )

@@ -34,6 +34,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from svckit import leases
 from svckit.database import compile_hot
+from svckit.locking import in_order, locked
 from transfer_svc.querykit import Bare, arrays
 from transfer_svc.sending.changes import (
     NOW,
@@ -294,15 +295,17 @@ _arrived = arrays(uids=Text, destinations=Text, destination_kinds=SmallInteger)
 
 def _close() -> Any:
     given = _arrived.c
+    closing = in_order(
+        transfers,
+        transfers.c.dataset_uid == given.uids,
+        transfers.c.destination == given.destinations,
+        transfers.c.destination_kind == given.destination_kinds,
+        in_state(_S.PLANNED, _S.QUEUED, _S.HELD),
+    )
     written = (
         update(transfers)
         .values(state=constant(_S.PRESENT), state_time=NOW, update_time=NOW, not_before=None, error_json="")
-        .where(
-            transfers.c.dataset_uid == given.uids,
-            transfers.c.destination == given.destinations,
-            transfers.c.destination_kind == given.destination_kinds,
-            in_state(_S.PLANNED, _S.QUEUED, _S.HELD),
-        )
+        .where(locked(transfers, closing))
         .returning(transfers.c.transfer_id)
         .cte("written")
     )
@@ -342,6 +345,12 @@ _SOURCE_REASONS = ("SOURCE_VANISHED", "SOURCE_CHANGED", "READ_FAILED", "CHECKSUM
 
 
 def _reopen() -> Any:
+    for_the_source = in_order(
+        transfers,
+        transfers.c.dataset_uid == any_(bindparam("uids", type_=ARRAY(Text))),
+        in_state(_S.HELD),
+        or_(*[transfers.c.error_json.contains(f'"{name}"', autoescape=True) for name in _SOURCE_REASONS]),
+    )
     written = (
         update(transfers)
         .values(
@@ -352,11 +361,7 @@ def _reopen() -> Any:
             batch_id=None,
             attempt_count=constant(0),
         )
-        .where(
-            transfers.c.dataset_uid == any_(bindparam("uids", type_=ARRAY(Text))),
-            in_state(_S.HELD),
-            or_(*[transfers.c.error_json.contains(f'"{name}"', autoescape=True) for name in _SOURCE_REASONS]),
-        )
+        .where(locked(transfers, for_the_source))
         .returning(transfers.c.transfer_id)
         .cte("written")
     )

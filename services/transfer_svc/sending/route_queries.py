@@ -27,6 +27,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from svckit.database import compile_hot
+from svckit.locking import in_order, locked
 from transfer_svc.querykit import Bare
 from transfer_svc.sending.changes import (
     NOW,
@@ -102,7 +103,7 @@ def _changing(
     written = (
         update(transfers)
         .values(update_time=NOW, **values)
-        .where(selection.clause(), in_state(*states))
+        .where(locked(transfers, in_order(transfers, selection.clause(), in_state(*states))))
         .returning(transfers.c.transfer_id, transfers.c.batch_id, transfers.c.state)
         .cte("written")
     )
@@ -162,7 +163,7 @@ async def retry(
     written = (
         update(transfers)
         .values(update_time=NOW, **values)
-        .where(selection.clause(), or_(waiting, ended))
+        .where(locked(transfers, in_order(transfers, selection.clause(), or_(waiting, ended))))
         .returning(transfers.c.transfer_id)
         .cte("written")
     )
