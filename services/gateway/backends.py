@@ -13,13 +13,12 @@ import grpc.aio
 from gateway.metadata import has_status_details
 from librarian.errors import InvalidConfig, LibrarianError, Unavailable
 from librarian.rpc import MAX_MESSAGE_BYTES, error_from_rpc
+from svckit.channels import CONNECT_MS
 from svckit.sections import ServicesSettings
 
 # A service that was restarted is found again within about a second.
 _RECONNECT_MS = 100
 _MAX_RECONNECT_MS = 1000
-# What one attempt to connect may take.
-_CONNECT_MS = 2000
 # Status details travel in trailers; ours stay below 8 KiB, other people's may not.
 _METADATA_BYTES = 64 * 1024
 
@@ -97,7 +96,7 @@ def _channel(address: str) -> grpc.aio.Channel:
         ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
         ("grpc.max_metadata_size", _METADATA_BYTES),
         ("grpc.initial_reconnect_backoff_ms", _RECONNECT_MS),
-        ("grpc.min_reconnect_backoff_ms", _CONNECT_MS),
+        ("grpc.min_reconnect_backoff_ms", CONNECT_MS),
         ("grpc.max_reconnect_backoff_ms", _MAX_RECONNECT_MS),
         ("grpc.keepalive_time_ms", 30_000),
         ("grpc.keepalive_timeout_ms", 10_000),

@@ -25,10 +25,14 @@ if TYPE_CHECKING:
     from librarian.api.transfer.v1.transfer_pb2_grpc import TransferServiceAsyncStub
 
 UNARY_SECONDS = 30.0
+# What one attempt to connect may take: enough for a busy machine, and far less than gRPC's own 20 s, which a
+# host that swallows everything would cost each time.
+CONNECT_MS = 5_000
 # A service that was down is found again soon: it is next door, and gRPC's own backoff goes to two minutes.
 _IN_SITE_OPTIONS = (
     ("grpc.initial_reconnect_backoff_ms", 100),
-    ("grpc.min_reconnect_backoff_ms", 100),
+    # Despite its name, the time for one attempt.
+    ("grpc.min_reconnect_backoff_ms", CONNECT_MS),
     ("grpc.max_reconnect_backoff_ms", 2000),
 )
 Pairs = tuple[tuple[str, str | bytes], ...]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -125,3 +126,28 @@ async def test_one_stub_and_one_channel_each(channels: ServiceChannels, settings
     assert channels.store("lab") is channels.store("lab")
     address = settings.services.stores["lab"]
     assert channels.channel(address) is channels.channel(address)
+
+
+async def test_one_that_is_slow_to_answer_is_given_its_time(
+    channels: ServiceChannels, settings: Settings, directory: Path
+) -> None:
+    """A connection is made, and for a while nothing comes: it is not dropped for another one."""
+    given_up = asyncio.Event()
+
+    async def say_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while await reader.read(65536):
+            pass
+        given_up.set()
+        writer.close()
+
+    server = await asyncio.start_unix_server(say_nothing, directory / "slow.sock")
+    settings.services.stores["slow"] = f"unix:{directory}/slow.sock"
+    call = asyncio.ensure_future(channels.store("slow").ListStores(pb.ListStoresRequest()))
+    waiting = asyncio.create_task(given_up.wait())
+    await asyncio.wait({call, waiting}, timeout=1)
+    assert not given_up.is_set()
+    call.cancel()
+    await asyncio.gather(call, return_exceptions=True)
+    await channels.__aexit__(None, None, None)
+    await waiting
+    server.close()
