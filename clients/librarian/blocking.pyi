@@ -39,6 +39,7 @@ class Librarian:
         *,
         destination: str = "",
         name_glob: str = "",
+        name_globs: Sequence[str] = ...,
         route_id: str = "",
         reason: str = "",
     ) -> transfer_pb2.CancelTransfersResponse: ...
@@ -91,7 +92,14 @@ class Librarian:
     ) -> gateway_pb2.IssueTokenResponse: ...
     def join_peer(self, code: str, *, insecure: bool = False) -> gateway_pb2.Peer: ...
     def ls(
-        self, prefix: str = "", *, order: Order = ..., limit: int | None = None, with_replicas: bool = False
+        self,
+        prefix: str = "",
+        *,
+        has_site: str = "",
+        lacks_site: str = "",
+        order: Order = ...,
+        limit: int | None = None,
+        with_replicas: bool = False,
     ) -> Iterator[catalog_pb2.Dataset]: ...
     def members(self, name: str | catalog_pb2.Dataset, glob: str = "") -> Iterator[common_pb2.Member]: ...
     def pause_peer(self, name: str, *, paused: bool = True) -> gateway_pb2.Peer: ...
@@ -104,6 +112,7 @@ class Librarian:
         *,
         destination: str = "",
         name_glob: str = "",
+        name_globs: Sequence[str] = ...,
         route_id: str = "",
     ) -> transfer_pb2.PrioritizeTransfersResponse: ...
     def put(
@@ -154,6 +163,7 @@ class Librarian:
         *,
         destination: str = "",
         name_glob: str = "",
+        name_globs: Sequence[str] = ...,
         route_id: str = "",
     ) -> transfer_pb2.RetryTransfersResponse: ...
     def revoke_token(self, token_id: str) -> gateway_pb2.Token: ...
@@ -175,6 +185,7 @@ class Librarian:
         *,
         destination: str = "",
         name_glob: str = "",
+        name_globs: Sequence[str] = ...,
         dataset_uid: str = "",
         route_id: str = "",
         limit: int | None = None,

@@ -27,12 +27,15 @@ Content = tuple[int, str, bytes]
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """`signed` is what is kept and told on, `digest` its sha256: by that it is known again."""
+    """`signed` is what is kept and told on, `digest` its sha256: by that it is known again. `key_id`: which
+    key signed it.
+    """
 
     digest: bytes
     signed: bytes
     via_site: str
     word: common_pb2.Receipt
+    key_id: str
 
     @property
     def content(self) -> Content:
@@ -48,7 +51,10 @@ class Receipt:
             "failure_domain": self.word.failure_domain,
             "verify_time_us": self.word.verify_time_us,
             "via_site": self.via_site,
+            "key_id": self.key_id,
         }
+        if self.word.held_uid:
+            details["held_uid"] = self.word.held_uid
         return json.dumps(details, ensure_ascii=False)
 
 
@@ -76,13 +82,15 @@ def read_receipt(record: pb.ReceiptRecord) -> Receipt:
         store_class=word.store_class,
         failure_domain=word.failure_domain,
         via_site=via_site,
+        key_id=signed.key_id,
+        held_uid=word.held_uid,
     )
     if not word.site:
         raise InvalidInput("the receipt names no site", remedy="ask the peer that sent it", uid=word.uid)
     check_store_name(word.store)
     check_time("verify_time_us", word.verify_time_us)
     check_time("sign_time_us", word.sign_time_us)
-    return Receipt(hashlib.sha256(raw).digest(), raw, via_site, word)
+    return Receipt(hashlib.sha256(raw).digest(), raw, via_site, word, signed.key_id)
 
 
 def check_content(receipt: Receipt, here: Content) -> None:

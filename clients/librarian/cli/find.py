@@ -43,13 +43,8 @@ def command(
     not_on: Annotated[
         str, typer.Option(metavar="STORE", help="Without a good copy there.", show_default=False)
     ] = "",
-    at: Annotated[
-        str,
-        typer.Option(metavar="SITE", help="With a copy at that site, by its receipt.", show_default=False),
-    ] = "",
-    not_at: Annotated[
-        str, typer.Option(metavar="SITE", help="Without a receipt of that site.", show_default=False)
-    ] = "",
+    at: options.At = "",
+    not_at: options.NotAt = "",
     state: Annotated[
         str,
         typer.Option(metavar="STATE", help="With a copy that is suspect, corrupt, ...", show_default=False),

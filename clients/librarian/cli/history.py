@@ -72,6 +72,10 @@ def _details(details_json: str) -> str:
     if "verify_time_us" in details:
         verified = timestamp_of_microseconds(details.pop("verify_time_us"))
         details["verified"] = _moment(datetime_of(verified))
+    if key := details.pop("key_id", ""):
+        details["signed_by_key"] = key
+    if held := details.pop("held_uid", ""):
+        details["held_as"] = held
     before, after = details.pop("previous_state", ""), details.pop("state", "")
     reason = details.pop("reason", "")
     parts = [f"{before} -> {after}".lower() if before else str(after).lower(), str(reason)]

@@ -18,6 +18,8 @@ def command(
         str, typer.Argument(metavar="PREFIX", help="Names starting so.", show_default=False)
     ] = "",
     *,
+    at: options.At = "",
+    not_at: options.NotAt = "",
     long: options.Long = False,
     names: options.Names = False,
     order: options.OrderBy = "name",
@@ -32,7 +34,14 @@ def command(
     wanted_order = options.order(order)
 
     async def body(client: Librarian, output: Output) -> None:
-        found = client.ls(prefix, order=wanted_order, limit=limit, with_replicas=long or as_json)
+        found = client.ls(
+            prefix,
+            has_site=at,
+            lacks_site=not_at,
+            order=wanted_order,
+            limit=limit,
+            with_replicas=long or as_json,
+        )
         await print_datasets(found, output, names_only=names, long=long)
 
     run(body, site=site, as_json=as_json)

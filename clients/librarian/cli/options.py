@@ -33,6 +33,16 @@ Limit = Annotated[int | None, typer.Option(metavar="N", min=1, help="At most so 
 Long = Annotated[bool, typer.Option("--long", "-l", help="Who brought it, and where the copies are, too.")]
 Names = Annotated[bool, typer.Option("--names", "-1", help="Names alone, one a line.")]
 OrderBy = Annotated[str, typer.Option(help="name, oldest or newest.")]
+At = Annotated[
+    str,
+    typer.Option(
+        "--at", metavar="SITE", help="With a copy at that site, by its receipt.", show_default=False
+    ),
+]
+NotAt = Annotated[
+    str,
+    typer.Option("--not-at", metavar="SITE", help="Without a receipt of that site.", show_default=False),
+]
 OnlyStore = Annotated[
     str, typer.Option("--store", metavar="STORE", help="Only this store.", show_default=False)
 ]

@@ -19,7 +19,7 @@ COUNTED = 1000
 
 
 def command(
-    ids: transfer_choice.Ids = None,
+    which: transfer_choice.Which = None,
     *,
     to: transfer_choice.To = "",
     match: transfer_choice.Match = "",
@@ -30,15 +30,15 @@ def command(
     as_json: options.Json = False,
 ) -> None:
     """Give transfers up. What is verified at the other side stays there; `transfer retry` takes them up
-    again. On a terminal, what --to, --match and --route choose is counted and asked back.
+    again. On a terminal, what is not chosen by ids is counted and asked back.
     """
     from librarian.cli.run import run
 
-    transfer_choice.check(ids, to, match, route)
+    transfer_choice.check(which, to, match, route)
 
     async def body(client: Librarian, output: Output) -> ExitCode:
-        chosen = await transfer_choice.arguments(client, ids, to, match, route)
-        asks = not (ids or yes or as_json) and sys.stdin.isatty()
+        chosen = await transfer_choice.arguments(client, which, to, match, route)
+        asks = not ("transfer_ids" in chosen or yes or as_json) and sys.stdin.isatty()
         if asks and not await _agreed(client, chosen, output):
             return ExitCode.FAILED
         answer = await client.cancel_transfers(**chosen, reason=reason)

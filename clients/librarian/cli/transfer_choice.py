@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,9 +15,14 @@ if TYPE_CHECKING:
     from librarian.api.transfer.v1 import transfer_pb2
     from librarian.client import Librarian
 
-Ids = Annotated[
+_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+Which = Annotated[
     list[str] | None,
-    typer.Argument(metavar="ID", help="As `transfer ls -l` shows them.", show_default=False),
+    typer.Argument(
+        metavar="ID|NAME|GLOB",
+        help="Ids, as `transfer ls -l` shows them; or names of datasets, or globs over them. Quote globs.",
+        show_default=False,
+    ),
 ]
 To = Annotated[
     str, typer.Option("--to", metavar="SITE|STORE", help="Those that go there.", show_default=False)
@@ -38,23 +44,31 @@ Route = Annotated[
 ]
 
 
-def check(ids: Sequence[str] | None, to: str, match: str, route: str) -> None:
+def check(which: Sequence[str] | None, to: str, match: str, route: str) -> None:
     """Either ids or conditions, and never everything by oversight."""
-    conditions = bool(to or match or route)
+    ids = [one for one in which or () if is_id(one)]
+    conditions = bool(to or match or route or len(ids) < len(which or ()))
     if conditions == bool(ids):
         raise typer.BadParameter(
-            "give either the ids of transfers, or --to, --match and --route (--match '**' means all)"
+            "give either the ids of transfers; or names and globs of datasets, --to, --match and --route, "
+            "which all have to hold ('**' means all)"
         )
 
 
+def is_id(one: str) -> bool:
+    """A name of that form can be given with --match."""
+    return _ID.fullmatch(one) is not None
+
+
 async def arguments(
-    client: Librarian, ids: Sequence[str] | None, to: str, match: str, route: str
+    client: Librarian, which: Sequence[str] | None, to: str, match: str, route: str
 ) -> dict[str, Any]:
     """As the client's methods take them."""
-    if ids:
-        return {"transfer_ids": ids}
+    if which and is_id(which[0]):
+        return {"transfer_ids": which}
+    names = [one.rstrip("/") for one in which or ()]
     route_id = (await client.find_route(route)).route_id if route else ""
-    return {"destination": to, "name_glob": match, "route_id": route_id}
+    return {"destination": to, "name_glob": match, "name_globs": names, "route_id": route_id}
 
 
 def conclude(

@@ -25,7 +25,7 @@ def command(
             show_default=False,
         ),
     ],
-    ids: transfer_choice.Ids = None,
+    which: transfer_choice.Which = None,
     *,
     to: transfer_choice.To = "",
     match: transfer_choice.Match = "",
@@ -36,10 +36,10 @@ def command(
     """Let transfers that have not started go before others, or after them."""
     from librarian.cli.run import run
 
-    transfer_choice.check(ids, to, match, route)
+    transfer_choice.check(which, to, match, route)
 
     async def body(client: Librarian, output: Output) -> ExitCode:
-        chosen = await transfer_choice.arguments(client, ids, to, match, route)
+        chosen = await transfer_choice.arguments(client, which, to, match, route)
         answer = await client.prioritize_transfers(priority, **chosen)
         return transfer_choice.conclude(
             answer,

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def command(
-    ids: transfer_choice.Ids = None,
+    which: transfer_choice.Which = None,
     *,
     to: transfer_choice.To = "",
     match: transfer_choice.Match = "",
@@ -24,10 +24,10 @@ def command(
     """Try transfers again now: held, failed and cancelled ones, and those that wait for their next try."""
     from librarian.cli.run import run
 
-    transfer_choice.check(ids, to, match, route)
+    transfer_choice.check(which, to, match, route)
 
     async def body(client: Librarian, output: Output) -> ExitCode:
-        chosen = await transfer_choice.arguments(client, ids, to, match, route)
+        chosen = await transfer_choice.arguments(client, which, to, match, route)
         answer = await client.retry_transfers(**chosen)
         return transfer_choice.conclude(
             answer,

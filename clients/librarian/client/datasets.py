@@ -50,12 +50,14 @@ class DatasetsClient(ClientBase):
         self,
         prefix: str = "",
         *,
+        has_site: str = "",
+        lacks_site: str = "",
         order: Order = Order.NAME,
         limit: int | None = None,
         with_replicas: bool = False,
     ) -> AsyncGenerator[catalog_pb2.Dataset, None]:
-        """Live datasets whose names start with `prefix`."""
-        found = catalog_pb2.DatasetFilter(name_prefix=prefix)
+        """Live datasets whose names start with `prefix`; `has_site` and `lacks_site` as of `find`."""
+        found = catalog_pb2.DatasetFilter(name_prefix=prefix, has_site=has_site, lacks_site=lacks_site)
         async for dataset in self._list(found, order, limit, with_replicas=with_replicas):
             yield dataset
 

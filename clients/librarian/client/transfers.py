@@ -23,11 +23,14 @@ class TransfersClient(DatasetsClient):
         *,
         destination: str = "",
         name_glob: str = "",
+        name_globs: Sequence[str] = (),
         dataset_uid: str = "",
         route_id: str = "",
         limit: int | None = None,
     ) -> AsyncGenerator[transfer_pb2.Transfer, None]:
-        """Newest first, those that meet all of these; in these states, or in all."""
+        """Newest first, those that meet all of these; in these states, or in all. A name matches one of
+        `name_globs`, at most 100; one without wildcards is a name.
+        """
 
         async def ask(page_token: str) -> transfer_pb2.ListTransfersResponse:
             request = transfer_pb2.ListTransfersRequest(
@@ -36,6 +39,7 @@ class TransfersClient(DatasetsClient):
                 states=states,
                 destination=destination,
                 name_glob=name_glob,
+                name_globs=name_globs,
                 dataset_uid=dataset_uid,
                 route_id=route_id,
             )
@@ -79,13 +83,15 @@ class TransfersClient(DatasetsClient):
         *,
         destination: str = "",
         name_glob: str = "",
+        name_globs: Sequence[str] = (),
         route_id: str = "",
     ) -> transfer_pb2.RetryTransfersResponse:
         """Tries held, failed, cancelled and waiting ones again, now: these, or those that meet all of the
-        other conditions. The answer has a verdict for each id.
+        other conditions (as of `transfers`). The answer has a verdict for each id.
         """
         request = transfer_pb2.RetryTransfersRequest(
-            request_id=str(uuid4()), selection=_selection(transfer_ids, destination, name_glob, route_id)
+            request_id=str(uuid4()),
+            selection=_selection(transfer_ids, destination, name_glob, name_globs, route_id),
         )
         return await self._site.unary(self._site.transfer.RetryTransfers, request)
 
@@ -95,13 +101,14 @@ class TransfersClient(DatasetsClient):
         *,
         destination: str = "",
         name_glob: str = "",
+        name_globs: Sequence[str] = (),
         route_id: str = "",
         reason: str = "",
     ) -> transfer_pb2.CancelTransfersResponse:
         """What has not arrived is given up; what is verified stays. Chosen as by `retry_transfers`."""
         request = transfer_pb2.CancelTransfersRequest(
             request_id=str(uuid4()),
-            selection=_selection(transfer_ids, destination, name_glob, route_id),
+            selection=_selection(transfer_ids, destination, name_glob, name_globs, route_id),
             reason=reason,
         )
         return await self._site.unary(self._site.transfer.CancelTransfers, request)
@@ -113,12 +120,13 @@ class TransfersClient(DatasetsClient):
         *,
         destination: str = "",
         name_glob: str = "",
+        name_globs: Sequence[str] = (),
         route_id: str = "",
     ) -> transfer_pb2.PrioritizeTransfersResponse:
         """Higher (-100 to 100) goes first among what has not started. Chosen as by `retry_transfers`."""
         request = transfer_pb2.PrioritizeTransfersRequest(
             request_id=str(uuid4()),
-            selection=_selection(transfer_ids, destination, name_glob, route_id),
+            selection=_selection(transfer_ids, destination, name_glob, name_globs, route_id),
             priority=priority,
         )
         return await self._site.unary(self._site.transfer.PrioritizeTransfers, request)
@@ -156,14 +164,18 @@ class TransfersClient(DatasetsClient):
 
 
 def _selection(
-    transfer_ids: Sequence[str], destination: str, name_glob: str, route_id: str
+    transfer_ids: Sequence[str], destination: str, name_glob: str, name_globs: Sequence[str], route_id: str
 ) -> transfer_pb2.TransferSelection:
     """Never everything by oversight."""
-    if not (transfer_ids or destination or name_glob or route_id):
+    if not (transfer_ids or destination or name_glob or name_globs or route_id):
         raise InvalidInput(
             "no transfers were chosen",
-            remedy="give their ids, or a destination, a glob or a route; the glob `**` means all",
+            remedy="give their ids, or names, globs, a destination or a route; the glob `**` means all",
         )
     return transfer_pb2.TransferSelection(
-        transfer_ids=transfer_ids, destination=destination, name_glob=name_glob, route_id=route_id
+        transfer_ids=transfer_ids,
+        destination=destination,
+        name_glob=name_glob,
+        name_globs=name_globs,
+        route_id=route_id,
     )

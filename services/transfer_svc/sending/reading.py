@@ -16,7 +16,7 @@ from transfer_svc.sending import link_queries, route_queries
 from transfer_svc.sending.lifecycle import BATCHED, TransferState
 from transfer_svc.sending.messages import entry_to_proto, transfer_to_proto
 from transfer_svc.sending.route_queries import Selection, Sums
-from transfer_svc.sending.steering import regex_of
+from transfer_svc.sending.steering import regex_of, regexes_of
 from transfer_svc.sending.values import DestinationKind
 
 _HELD_SHOWN = 100
@@ -26,7 +26,7 @@ _S = TransferState
 async def list_transfers(
     context: Context, caller: Caller, request: pb.ListTransfersRequest
 ) -> pb.ListTransfersResponse:
-    """Raises InvalidPageToken, InvalidGlob."""
+    """Raises InvalidPageToken, InvalidGlob, BatchTooLarge."""
     size = page_size(request.page_size)
     asked = pb.ListTransfersRequest()
     asked.CopyFrom(request)
@@ -39,6 +39,7 @@ async def list_transfers(
         name_regex=regex_of(request.name_glob),
         route_id=request.route_id,
         limit_regex=regex_of(caller.name_prefix),
+        name_regexes=regexes_of(request.name_globs),
     )
     async with context.database.transaction() as connection:
         found = await route_queries.list_transfers(

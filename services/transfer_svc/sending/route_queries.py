@@ -73,8 +73,8 @@ async def update_route(connection: AsyncConnection, route_id: str, values: dict[
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """By id, or by the other fields together. `name_regex` and `limit_regex`, the caller's own, match all
-    where they are empty.
+    """By id, or by the other fields together. A name matches one of `name_regexes`. `name_regex` and
+    `limit_regex`, the caller's own, match all where they are empty, and so do no `name_regexes`.
     """
 
     ids: Sequence[str] = ()
@@ -82,6 +82,7 @@ class Selection:
     name_regex: str = ""
     route_id: str = ""
     limit_regex: str = ""
+    name_regexes: Sequence[str] = ()
 
     def clause(self) -> ColumnElement[bool]:
         conditions: list[ColumnElement[bool]] = [true()]
@@ -91,6 +92,9 @@ class Selection:
             conditions.append(transfers.c.destination == self.destination)
         if self.route_id:
             conditions.append(transfers.c.route_id == self.route_id)
+        if self.name_regexes:
+            regexes = bindparam("name_regexes", list(self.name_regexes), ARRAY(Text))
+            conditions.append(transfers.c.name.op("~")(any_(regexes)))
         conditions += [
             transfers.c.name.op("~")(regex) for regex in (self.name_regex, self.limit_regex) if regex
         ]

@@ -25,6 +25,7 @@ from transfer_svc.sending.route_queries import Selection
 from transfer_svc.tables import requests
 
 _MOST = 1000
+_MOST_GLOBS = 100
 _S = TransferState
 R = TypeVar("R", bound=Message)
 # What is done, given the connection and the selection; how many transfers it changed.
@@ -38,7 +39,7 @@ def selection_of(asked: pb.TransferSelection, caller: Caller) -> Selection:
     limit = regex_of(caller.name_prefix)
     if asked.transfer_ids:
         return Selection([each for each in asked.transfer_ids if can_be_id(each)], limit_regex=limit)
-    if not (asked.destination or asked.name_glob or asked.route_id):
+    if not (asked.destination or asked.name_glob or asked.name_globs or asked.route_id):
         raise InvalidInput(
             "no transfers are selected", remedy="name some, or a destination", field="selection"
         )
@@ -47,11 +48,19 @@ def selection_of(asked: pb.TransferSelection, caller: Caller) -> Selection:
         name_regex=regex_of(asked.name_glob),
         route_id=asked.route_id,
         limit_regex=limit,
+        name_regexes=regexes_of(asked.name_globs),
     )
 
 
 def regex_of(glob: str) -> str:
     return compile_glob(glob).sql_regex if glob else ""
+
+
+def regexes_of(globs: Sequence[str]) -> list[str]:
+    """Raises InvalidGlob, also for an empty one, and BatchTooLarge."""
+    if len(globs) > _MOST_GLOBS:
+        raise BatchTooLarge(f"{len(globs)} names and globs; {_MOST_GLOBS} are allowed", limit=_MOST_GLOBS)
+    return [compile_glob(glob).sql_regex for glob in globs]
 
 
 async def retry(

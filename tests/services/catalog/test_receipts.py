@@ -74,6 +74,7 @@ async def test_a_receipt_is_a_copy_elsewhere_an_event_and_kept_as_it_came(catalo
         "failure_domain": "nersc-cfs",
         "verify_time_us": held.verified_us,
         "via_site": "relay",
+        "key_id": told.receipt.key_id,
     }
     listed = await page(catalog.stub)
     assert list(listed.receipts) == [told]

@@ -245,6 +245,17 @@ async def test_urgent_ones_overtake_and_what_is_cancelled_is_withdrawn(
             response = await sender.stub.PrioritizeTransfers(request)
             assert response.changed_count == 1
             assert response.verdicts[1].error.reason == "TRANSFER_NOT_FOUND"
+            named = pb.TransferSelection(name_globs=["n/third", "n/sec*", "n/none"], destination="there")
+            request = pb.PrioritizeTransfersRequest(request_id=new_id(), selection=named)
+            assert (await sender.stub.PrioritizeTransfers(request)).changed_count == 2
+            assert set(await sender.transfers(name_globs=["n/third", "n/f*"])) == {"n/third", "n/first"}
+            wrong = [(["n//x"], errors.InvalidGlob), (["n/x"] * 101, errors.BatchTooLarge)]
+            for globs, error in wrong:
+                request = pb.PrioritizeTransfersRequest(
+                    request_id=new_id(), selection=pb.TransferSelection(name_globs=globs)
+                )
+                with pytest.raises(error):
+                    await sender.stub.PrioritizeTransfers(request)
             cancelled = pb.TransferSelection(transfer_ids=[first["n/first"].transfer_id])
             cancel = pb.CancelTransfersRequest(request_id=new_id(), selection=cancelled, reason="not that")
             assert (await sender.stub.CancelTransfers(cancel)).changed_count == 1

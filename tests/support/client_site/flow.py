@@ -217,5 +217,9 @@ def _is_meant(transfer: transfer_pb2.Transfer, asked: Any) -> bool:
         (not states or transfer.state in states)
         and asked.destination in {"", transfer.destination}
         and asked.route_id in {"", transfer.route_id}
+        and (
+            not asked.name_globs
+            or any(compile_glob(glob).matches(transfer.name) for glob in asked.name_globs)
+        )
         and (not asked.name_glob or compile_glob(asked.name_glob).matches(transfer.name))
     )

@@ -135,7 +135,7 @@ def test_put_each_tells_of_every_entry(lib: Run, kept: Path) -> None:
     assert "5 there already, 1 refused" in words.out
 
 
-def test_lists_are_arrays(lib: Run, kept: Path) -> None:
+def test_lists_are_arrays(lib: Run, site: ClientSite, kept: Path) -> None:
     assert lib("ls", "--json").value == []
     lib("put", "--each", kept / "book", "p")
     said = lib("ls", "p/", "--json")
@@ -146,6 +146,9 @@ def test_lists_are_arrays(lib: Run, kept: Path) -> None:
     assert table.out.splitlines()[1].split()[:2] == ["1.00", "kB"]
     assert table.out.splitlines()[1].endswith("main    p/a.fits")
     assert table.err == "2 datasets, 1.00 kB\n"
+    lib("ls", "p/", "--at", "nersc", "--not-at", "princeton")
+    found = site.catalog.filters[-1]
+    assert (found.name_prefix, found.has_site, found.lacks_site) == ("p/", "nersc", "princeton")
     assert lib("ls", "none/").err == "no datasets\n"
 
 
@@ -235,7 +238,9 @@ def test_history_status_and_stores(lib: Run, site: ClientSite, kept: Path) -> No
         lib("show", "single", "--json").value["create_time"],
     )
     assert json.loads(born["details_json"]) == {"site": "here", "uploader": "tester", "key_id": "abc"}
-    assert "dataset born here uploader tester, key id abc" in " ".join(lib("history", "single").out.split())
+    assert "dataset born here uploader tester, signed by key abc" in " ".join(
+        lib("history", "single").out.split()
+    )
     assert "nersc    tape   archive" in lib("show", "single").out
     assert "main,nersc:tape" in lib("ls", "-l").out
     dataset.ClearField("replicas")

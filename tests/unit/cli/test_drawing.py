@@ -71,12 +71,15 @@ def test_what_is_elsewhere_in_words() -> None:
             "failure_domain": "silo\x1b[2J",
             "verify_time_us": 1_718_574_200_000_000,
             "via_site": "princeton",
+            "key_id": "k7",
+            "held_uid": "0190",
         }
     )
     _, what, where, details = _row(event)
     assert (what, where) == ("receipt recorded", "nersc:tape")
     assert details == (
-        "store class archive, failure domain silo\\x1b[2J, via site princeton, verified 2024-06-16 21:43:20"
+        "store class archive, failure domain silo\\x1b[2J, via site princeton, verified 2024-06-16 21:43:20, "
+        "signed by key k7, held as 0190"
     )
 
 

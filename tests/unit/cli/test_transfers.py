@@ -18,6 +18,8 @@ from librarian.api.transfer.v1 import transfer_pb2
 from librarian.cli.exits import ExitCode
 from librarian.errors import NameTaken, Unavailable
 
+ID = "11111111-0000-4000-8000-000000000000"
+
 
 @pytest.fixture
 def transfers(site: ClientSite) -> list[transfer_pb2.Transfer]:
@@ -103,7 +105,8 @@ def test_incoming(lib: Run, site: ClientSite) -> None:
         ["ls", "--from", "x"],
         ["show"],
         ["retry"],
-        ["retry", "1", "--to", "x"],
+        ["retry", ID, "--to", "x"],
+        ["retry", ID, "a/name"],
         ["cancel"],
         ["prioritize", "5"],
         ["prioritize", "101", "--to", "x"],
@@ -146,7 +149,7 @@ def test_show_by_id_and_by_name(lib: Run, site: ClientSite, transfers: list[tran
 def test_by_ids(
     lib: Run, site: ClientSite, transfers: list[transfer_pb2.Transfer], command: list[str]
 ) -> None:
-    ids = [transfers[0].transfer_id, "11111111-0000-4000-8000-000000000000"]
+    ids = [transfers[0].transfer_id, ID]
     said = lib("transfer", *command, *ids, "--json")
     assert said.code == ExitCode.FAILED
     assert said.value["changed_count"] == 1
@@ -174,6 +177,17 @@ def test_by_conditions(
     assert selection.route_id == site.transfer.routes[0].route_id
     assert lib("transfer", *command, "--to", "moon").out.startswith("nothing to ")
     assert lib("transfer", *command, "--to", "moon", "--json").value == {"changed_count": 0, "verdicts": []}
+
+
+@pytest.mark.parametrize("command", [["retry"], ["cancel"], ["prioritize", "50"]])
+def test_by_names_and_globs(
+    lib: Run, site: ClientSite, transfers: list[transfer_pb2.Transfer], command: list[str]
+) -> None:
+    assert lib("transfer", *command, "satp3/obs/2/").out.startswith("1 transfer ")
+    assert list(site.transfer.asked[-1].selection.name_globs) == ["satp3/obs/2"]
+    assert lib("transfer", *command, "satp3/obs/1", "satp3/obs/[34]").out.startswith("3 transfers ")
+    assert lib("transfer", *command, "satp3/**", "--to", "tape").out.startswith("1 transfer ")
+    assert lib("transfer", *command, "satp3/obs/9").out.startswith("nothing to ")
 
 
 def test_what_is_asked_besides(lib: Run, site: ClientSite, transfers: list[transfer_pb2.Transfer]) -> None:

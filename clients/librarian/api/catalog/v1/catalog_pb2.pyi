@@ -1203,7 +1203,8 @@ class Event(_message.Message):
     DETAILS_JSON_FIELD_NUMBER: _builtins.int
     type: _builtins.str
     """A constant: DATASET_PUBLISHED, REPLICA_ADDED, REPLICA_VERIFIED, REPLICA_STATE_CHANGED,
-    RECEIPT_RECORDED (details: site, store, store_class, failure_domain, verify_time_us, via_site), ...
+    RECEIPT_RECORDED (details: site, store, store_class, failure_domain, verify_time_us, via_site,
+    key_id, held_uid where the holder has the bytes under a uid of its own), ...
     """
     dataset_uid: _builtins.str
     dataset_name: _builtins.str

@@ -1395,6 +1395,7 @@ class ListTransfersRequest(_message.Message):
     NAME_GLOB_FIELD_NUMBER: _builtins.int
     DATASET_UID_FIELD_NUMBER: _builtins.int
     ROUTE_ID_FIELD_NUMBER: _builtins.int
+    NAME_GLOBS_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
     page_token: _builtins.str
     destination: _builtins.str
@@ -1404,6 +1405,10 @@ class ListTransfersRequest(_message.Message):
     @_builtins.property
     def states(self) -> _containers.RepeatedScalarFieldContainer[Global___TransferState.ValueType]:
         """Empty: all states."""
+
+    @_builtins.property
+    def name_globs(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Of datasets whose names match one of these, at most 100. One without wildcards is a name."""
 
     def __init__(
         self,
@@ -1415,10 +1420,11 @@ class ListTransfersRequest(_message.Message):
         name_glob: _builtins.str = ...,
         dataset_uid: _builtins.str = ...,
         route_id: _builtins.str = ...,
+        name_globs: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["dataset_uid", b"dataset_uid", "destination", b"destination", "name_glob", b"name_glob", "page_size", b"page_size", "page_token", b"page_token", "route_id", b"route_id", "states", b"states"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["dataset_uid", b"dataset_uid", "destination", b"destination", "name_glob", b"name_glob", "name_globs", b"name_globs", "page_size", b"page_size", "page_token", b"page_token", "route_id", b"route_id", "states", b"states"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1546,12 +1552,17 @@ class TransferSelection(_message.Message):
     DESTINATION_FIELD_NUMBER: _builtins.int
     NAME_GLOB_FIELD_NUMBER: _builtins.int
     ROUTE_ID_FIELD_NUMBER: _builtins.int
+    NAME_GLOBS_FIELD_NUMBER: _builtins.int
     destination: _builtins.str
     name_glob: _builtins.str
     route_id: _builtins.str
     @_builtins.property
     def transfer_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """By id; or, where there are none, by the other fields together."""
+
+    @_builtins.property
+    def name_globs(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """As in ListTransfers."""
 
     def __init__(
         self,
@@ -1560,10 +1571,11 @@ class TransferSelection(_message.Message):
         destination: _builtins.str = ...,
         name_glob: _builtins.str = ...,
         route_id: _builtins.str = ...,
+        name_globs: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["destination", b"destination", "name_glob", b"name_glob", "route_id", b"route_id", "transfer_ids", b"transfer_ids"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["destination", b"destination", "name_glob", b"name_glob", "name_globs", b"name_globs", "route_id", b"route_id", "transfer_ids", b"transfer_ids"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
