@@ -160,11 +160,10 @@ class Running:
         self._asked_to_stop.set()
 
     def _watched(self, service: Service) -> Watched:
-        if service.serves_rpc:
-            ready = partial(probes.rpc_serving, self._places.listen(service.name))
-        else:
-            ready = partial(probes.healthz_serving, self._places.metrics(service.name).removeprefix("unix:"))
-        return Watched(service.name, ready, self._home.logs / f"{service.name}.log")
+        alive = partial(probes.healthz_serving, self._places.metrics(service.name).removeprefix("unix:"))
+        serves_rpc = service.serves_rpc
+        ready = partial(probes.rpc_serving, self._places.listen(service.name)) if serves_rpc else alive
+        return Watched(service.name, ready, alive, self._home.logs / f"{service.name}.log")
 
 
 async def _until_ready(postgres: EmbeddedPostgres) -> None:
