@@ -19,6 +19,8 @@ from support.postgres import PostgresServer, any_postgres
 
 # Without our prefix: the settings refuse variables of ours that they do not know.
 SEED_VARIABLE = "TEST_SEED"
+# Of modules that start whole sites, or kill what they have started, again and again.
+_LONG = ("crash", "tests/e2e/", "test_compose_site")
 
 
 def pytest_configure() -> None:
@@ -30,6 +32,11 @@ def pytest_configure() -> None:
 
 def pytest_report_header() -> str:
     return f"seed: {SEED_VARIABLE}={os.environ[SEED_VARIABLE]}"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest modules first: one that is begun last is waited for by all other workers."""
+    items.sort(key=lambda item: not any(part in item.nodeid for part in _LONG))
 
 
 @pytest.fixture

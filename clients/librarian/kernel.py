@@ -82,6 +82,13 @@ def start_writeback(fd: int, offset: int, length: int) -> None:
     _check("sync_file_range", status)
 
 
+def let_go(fd: int, offset: int, length: int) -> None:
+    """The cache need not keep this range, as far as it is written out. A hint: it never fails."""
+    if sys.platform == "linux":
+        with suppress(OSError):
+            os.posix_fadvise(fd, offset, length, os.POSIX_FADV_DONTNEED)
+
+
 def read_lease(fd: int) -> bool:
     """Whether a read lease was granted: then nobody, in any process, has the file open for writing.
 

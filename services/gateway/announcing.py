@@ -24,7 +24,7 @@ from svckit.database import Database
 from svckit.notifications import Bell
 from svckit.telemetry import Logger
 
-POLL_SECONDS = 5.0
+POLL_SECONDS = 20.0
 AGAIN_SECONDS = 60.0
 _CALL_SECONDS = 5.0
 

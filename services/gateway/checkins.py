@@ -23,7 +23,7 @@ from svckit.telemetry import Logger
 
 # While a link is down it is tried more often than that.
 _DOWN_SECONDS = 5.0
-_LOOK_SECONDS = 5.0
+_LOOK_SECONDS = 20.0
 _REASON_CHARACTERS = 300
 _MAX_KEYS = 16
 

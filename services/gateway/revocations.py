@@ -25,7 +25,7 @@ from svckit.database import Database
 from svckit.notifications import Bell
 from svckit.telemetry import Logger
 
-POLL_SECONDS = 5.0
+POLL_SECONDS = 20.0
 _CALL_SECONDS = 5.0
 _BATCH = 100
 _FIRST_PAUSE = timedelta(seconds=0.5)

@@ -160,16 +160,15 @@ class Running:
         self._asked_to_stop.set()
 
     def _watched(self, service: Service) -> Watched:
-        return Watched(
-            service.name, partial(self._is_ready, service), self._home.logs / f"{service.name}.log"
-        )
+        alive = partial(probes.healthz_serving, self._places.metrics(service.name).removeprefix("unix:"))
 
-    async def _is_ready(self, service: Service) -> bool:
-        """Its own socket first: on a TCP port somebody else may be answering."""
-        metrics = self._places.metrics(service.name).removeprefix("unix:")
-        if not await probes.healthz_serving(metrics):
-            return False
-        return not service.serves_rpc or await probes.rpc_serving(self._places.listen(service.name))
+        async def ready() -> bool:
+            """Its own socket first: on a TCP port somebody else may be answering."""
+            if not await alive():
+                return False
+            return not service.serves_rpc or await probes.rpc_serving(self._places.listen(service.name))
+
+        return Watched(service.name, ready, alive, self._home.logs / f"{service.name}.log")
 
 
 async def _until_ready(postgres: EmbeddedPostgres) -> None:

@@ -18,16 +18,19 @@ from standalone.restarts import RestartPolicy, describe_exit
 START_SECONDS = 60.0
 # How long one may go on after SIGTERM: it finishes calls under way and hands back its leases.
 STOP_SECONDS = 15.0
-CHECK_SECONDS = 5.0
+CHECK_SECONDS = 10.0
 # So many checks in a row without an answer, and it is taken for hung.
-SILENT_CHECKS = 12
+SILENT_CHECKS = 6
 _FIRST_PROBE_SECONDS = 0.02
 
 
 @dataclass(frozen=True, slots=True)
 class Watched:
+    """`ready`: it does its work; `alive`: its event loop still turns, which is cheap to ask for ever."""
+
     name: str
     ready: Callable[[], Awaitable[bool]]
+    alive: Callable[[], Awaitable[bool]]
     log: Path
 
 
@@ -113,7 +116,7 @@ class Supervisor:
             await asyncio.wait([child.ended], timeout=CHECK_SECONDS)
             if child.ended.done():
                 break
-            silent = 0 if await service.ready() else silent + 1
+            silent = 0 if await service.alive() else silent + 1
             if silent >= SILENT_CHECKS:
                 self._say(f"{service.name} has not answered for {silent * CHECK_SECONDS:.0f} s; killing it")
                 self._children.signal(service.name, signal.SIGKILL)

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from threading import Lock
 from typing import Any, Final
 
+from librarian import kernel
 from librarian.checksums import Checksum, new_hasher
 from librarian.filehash import READ_BYTES
 from librarian.pipeline import buffer
@@ -30,6 +31,9 @@ FOLLOWED_BYTES: Final = 8 << 20
 _STEP_BYTES: Final = 8 << 20
 # What may be left to hash when the last byte has come; where it is more, all cores are busy with commits.
 _LEFT_BYTES: Final = 256 << 20
+# The cache keeps so much behind the reader, which is written out by then; what is older is let go. Else every
+# byte of a stream takes fresh memory, which costs more than the hashing.
+_KEPT_BYTES: Final = 64 << 20
 # Coarser than any clock files are stamped with.
 _MOMENT_NS: Final = 100_000_000
 
@@ -75,6 +79,7 @@ class Follower:
         self._hasher = new_hasher(algorithm)
         self._view = buffer(READ_BYTES)
         self._hashed = 0
+        self._let_go = 0
         self._step: Future[Any] | None = None
         self._guard = Lock()
         self._over = not filesystem.lease_alone(fd)
@@ -136,6 +141,9 @@ class Follower:
                     return
                 self._hasher.update(part[:count])
                 self._hashed += count
+                if self._hashed - self._let_go >= _KEPT_BYTES + _STEP_BYTES:
+                    kernel.let_go(self._fd, self._let_go, _STEP_BYTES)
+                    self._let_go += _STEP_BYTES
         except OSError:
             # The commit reads it again, and tells.
             self.give_up()

@@ -32,6 +32,7 @@ IDLE_SHARE = 0.03
 IDLE_DATASETS = 100_000
 IDLE_ROUTES = 10
 _LOOK_SECONDS = 0.1
+_SETTLE_SECONDS = 75.0
 _PATIENCE_SECONDS = 1500.0
 _STATEMENT = re.compile(rb"LOG: +(?:statement|execute [^:]*):")
 _numbers = count(1)
@@ -204,7 +205,7 @@ def idle(bench: Bench) -> Iterator[Row]:
     from tests.bench.bulk import Filling
     from tests.bench.sites import BenchSite
 
-    seconds = 30.0
+    seconds = 60.0
     with running_pair(bench.scratch) as pair:
 
         async def fill(site: Site) -> None:
@@ -215,7 +216,8 @@ def idle(bench: Bench) -> Iterator[Row]:
             asyncio.run(fill(site))
         for number in range(IDLE_ROUTES):
             pair.route(f"nothing/{number}/**", "stream")
-        time.sleep(20.0)
+        # Until they have seen that nothing comes, and ask one another less often.
+        time.sleep(_SETTLE_SECONDS)
         pids = [pid for site in (pair.here, pair.there) for pid in family(site.pid, without="none")]
         before = _cpu_seconds(pids)
         time.sleep(seconds)

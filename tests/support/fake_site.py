@@ -42,8 +42,9 @@ async def run(control: socket.socket, directory: Path) -> None:
     children = Children(control)
     await children.open()
     watched = [
-        Watched(name, lambda name=name: answers(directory / f"{name}.sock"), directory / f"{name}.log")
+        Watched(name, ready, ready, directory / f"{name}.log")
         for name in NAMES
+        for ready in [lambda name=name: answers(directory / f"{name}.sock")]
     ]
     supervisor = Supervisor(watched, children, say=say)
     stop = asyncio.Event()

@@ -41,6 +41,8 @@ class Relays:
         self._engine = engine
         self._stopping = stopping
         self._empty: dict[str, int] = {}
+        # When each is to be asked again (monotonic, s), as far as this worker knows.
+        self._due: dict[str, float] = {}
 
     async def run(self) -> None:
         while not self._stopping.is_set():
@@ -68,6 +70,9 @@ class Relays:
         quiet = self._empty.get(name, 0) >= _PATIENCE
         now = self._context.clock.now()
         seconds = (_IDLE_SECONDS if quiet else _BUSY_SECONDS) - 0.5
+        if self._context.clock.monotonic() < self._due.get(name, 0.0):
+            return
+        self._due[name] = self._context.clock.monotonic() + seconds
         async with self._context.database.hot() as connection:
             cursor = await link_queries.receipts_turn(
                 connection, to, now=now, until=now + timedelta(seconds=seconds)

@@ -143,9 +143,14 @@ async def test_troubles_of_some_never_delay_the_rest(sender: Sender) -> None:
                 (u, common_pb2.ReplicaState.Name(state).removeprefix("REPLICA_STATE_"))
                 for u, _, state, _ in sender.catalog.history
             }
-        put_off = (await sender.transfers())["n/full"]
-        assert (put_off.error.reason, put_off.HasField("next_time")) == ("STORE_FULL", True)
-        assert (await sender.explain("n/full")).next_time == put_off.next_time
+
+        async def put_off() -> bool:
+            """It is tried now and then: between two looks, too."""
+            full = (await sender.transfers())["n/full"]
+            assert (full.error.reason, full.HasField("next_time")) == ("STORE_FULL", True)
+            return (await sender.explain("n/full")).next_time == full.next_time
+
+        await eventually(put_off)
         there.refuses.clear()
         retry = pb.RetryTransfersRequest(
             request_id=new_id(), selection=pb.TransferSelection(name_glob="n/full", destination="there")
