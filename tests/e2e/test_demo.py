@@ -20,7 +20,7 @@ def demo(*arguments: str | Path, patch: str = "") -> subprocess.CompletedProcess
         text=True,
         check=False,
         env=kept,
-        timeout=100,
+        timeout=400,
     )
 
 

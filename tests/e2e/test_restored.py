@@ -47,7 +47,7 @@ def test_from_a_backup_of_its_database(sites: Sites, tmp_path: Path, restored: s
     async def looked_again() -> bool:
         return await _log_seen(sites["mountain"]) >= published
 
-    asyncio.run(eventually(looked_again, timeout=30))
+    asyncio.run(eventually(looked_again))
     sites[restored].stop()
     shutil.rmtree(sites[restored].home / "pg")
     shutil.copytree(backup, sites[restored].home / "pg", symlinks=True)

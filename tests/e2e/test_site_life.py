@@ -89,7 +89,7 @@ def test_the_supervisor_killed_leaves_no_orphan_and_the_next_start_finds_all(
     them = processes(site)
     assert len(them) > 7
     site.kill()
-    eventually_blocking(all_gone(them), timeout=20, what="nobody left")
+    eventually_blocking(all_gone(them), what="nobody left")
     site.start()
     with site.blocking_client() as librarian:
         librarian.get(name, tmp_path / "back")
@@ -106,7 +106,7 @@ def test_everything_killed_at_once(site: Site, book: Path, name: str, tmp_path: 
     for process in them:
         process.kill()
     site.kill()
-    eventually_blocking(all_gone(them), timeout=20)
+    eventually_blocking(all_gone(them))
     site.start()
     with site.blocking_client() as librarian:
         librarian.get(name, tmp_path / "back")
@@ -117,7 +117,7 @@ def test_a_service_that_dies_is_started_again_and_that_is_said(site: Site, servi
     said = site.log("up").count(f"{service} is back after")
     before = site.pid_of(service)
     os.kill(before, signal.SIGKILL)
-    eventually_blocking(lambda: site.log("up").count(f"{service} is back after") > said, timeout=20)
+    eventually_blocking(lambda: site.log("up").count(f"{service} is back after") > said)
     assert f"{service} was killed by signal 9; starting it again" in site.log("up")
     assert site.pid_of(service) != before
 
@@ -132,9 +132,9 @@ def test_postgresql_that_dies_is_started_again(site: Site, book: Path, name: str
     said = site.log("up").count("PostgreSQL is back")
     pid = int((site.home / "pg" / "postmaster.pid").read_text().split()[0])
     os.kill(pid, signal.SIGKILL)
-    eventually_blocking(lambda: site.log("up").count("PostgreSQL is back") > said, timeout=30)
+    eventually_blocking(lambda: site.log("up").count("PostgreSQL is back") > said)
     with site.blocking_client() as librarian:
-        eventually_blocking(lambda: librarian.put(book, name), timeout=30)
+        eventually_blocking(lambda: librarian.put(book, name))
         assert [dataset.name for dataset in librarian.ls(name)] == [name]
 
 
@@ -219,7 +219,7 @@ def test_it_ends_when_whoever_started_it_is_killed() -> None:
         supervisor = psutil.Process(int(starter.stdout.readline()))
         them = [supervisor, *supervisor.children(recursive=True)]
         starter.kill()
-        eventually_blocking(all_gone(them), timeout=30, what="nobody left")
+        eventually_blocking(all_gone(them), what="nobody left")
     finally:
         starter.kill()
         starter.communicate()

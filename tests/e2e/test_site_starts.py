@@ -38,7 +38,7 @@ def test_a_stop_in_the_middle(home: Path, moment: str) -> None:
     command = [sys.executable, "-m", "standalone", "--home", str(home), "--port", "0", "--throwaway"]
     site = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     try:
-        eventually_blocking(lambda: reached(home), timeout=60)
+        eventually_blocking(lambda: reached(home))
         supervisor = psutil.Process(site.pid)
         them = [supervisor, *supervisor.children(recursive=True)]
         site.send_signal(signal.SIGTERM)

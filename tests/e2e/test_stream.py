@@ -77,9 +77,7 @@ def test_it_goes_on_where_it_was_broken_off(
     name = f"large-{victim}"
     with ThreadPoolExecutor(1) as pool:
         putting = pool.submit(librarian.put, source, name, progress=progress)
-        eventually_blocking(
-            lambda: progress.snapshot().done_bytes > 16 << 20, timeout=20, what="well under way"
-        )
+        eventually_blocking(lambda: progress.snapshot().done_bytes > 16 << 20, what="well under way")
         os.kill(site.pid_of(victim), signal.SIGKILL)
         assert not putting.done(), "it was over before the kill"
         putting.result(60)

@@ -71,7 +71,7 @@ def test_fanned_out_behind_a_thin_link_the_bytes_go_once(
     add_route(sites["mountain"], "archive", f"{area}/*", "--through", "centre", via="relay")
     clients["mountain"].put(data, f"{area}/data")
     until_receipted(clients["mountain"], f"{area}/data", "centre", "archive", timeout=90)
-    ended = eventually_blocking(lambda: _if_ended(clients["mountain"], f"{area}/*"), timeout=30)
+    ended = eventually_blocking(lambda: _if_ended(clients["mountain"], f"{area}/*"))
     assert ended["centre"] == "VERIFIED"
     assert ended.keys() == {"centre", "archive"}
     assert sites.wires["centre"].carried_bytes - before < 2_600_000

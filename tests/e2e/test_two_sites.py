@@ -107,7 +107,7 @@ def test_same_name_other_bytes_is_held_on_both_sides(
     add_route(sites["mountain"], "centre", f"{area}/*", "--backfill")
     # The one in trouble delays nobody.
     until_receipted(mountain, f"{area}/fine", "centre")
-    eventually_blocking(lambda: states(mountain, f"{area}/clash") == {f"{area}/clash": "HELD"}, timeout=30)
+    eventually_blocking(lambda: states(mountain, f"{area}/clash") == {f"{area}/clash": "HELD"})
     [held] = transfers(mountain, f"{area}/clash")
     assert held.error.reason == "NAME_TAKEN"
     assert held.error.metadata["remedy"]
@@ -142,7 +142,7 @@ def test_a_cut_costs_only_the_time_it_lasts(
     before = wire.carried_bytes
     add_route(sites["mountain"], "centre", f"{area}/*")
     mountain.put(data, f"{area}/large")
-    eventually_blocking(lambda: wire.carried_bytes - before > size / 3, timeout=30, what="on its way")
+    eventually_blocking(lambda: wire.carried_bytes - before > size / 3, what="on its way")
     wire.cut()
     [large] = transfers(mountain, f"{area}/large")
     assert state_name(large.state) in {"MOVING", "QUEUED", "OFFERED"}
@@ -207,4 +207,4 @@ def test_services_killed_on_the_way(
         lambda: set(states(mountain, f"{area}/*").values()) <= {"VERIFIED", "PRESENT"}, timeout=30
     )
     assert len(list(centre.ls(f"{area}/"))) == 8
-    eventually_blocking(lambda: nothing_left_behind(centre), timeout=30)
+    eventually_blocking(lambda: nothing_left_behind(centre))

@@ -134,7 +134,6 @@ def lab(sites: Sites, clients: dict[str, Librarian], tmp_path: Path, rng: random
     return Lab(sites, clients, tmp_path, rng)
 
 
-@pytest.mark.timeout(300)
 def test_killed_here_and_there(lab: Lab, rng: random.Random) -> None:
     traces = lab.traces()
     assert {"worker", "catalog"} <= {process for site, process in traces if site == "mountain"}
@@ -146,7 +145,6 @@ def test_killed_here_and_there(lab: Lab, rng: random.Random) -> None:
         print(f"{site}'s {process} at {number}: {lab.kill(site, process, number) or 'was not reached'}")
 
 
-@pytest.mark.timeout(120)
 def test_the_wire_breaks_here_and_there(lab: Lab, rng: random.Random) -> None:
     for way in ("carried", "returned"):
         span = lab.span(way)

@@ -128,7 +128,7 @@ def test_trouble_on_the_way(
     before = wire.carried_bytes
     data = put(mountain, area, tmp_path, {"large": size})["large"]
     want = size - left_bytes if left_bytes else size / 3
-    eventually_blocking(lambda: wire.carried_bytes - before > want, timeout=20, what="on its way")
+    eventually_blocking(lambda: wire.carried_bytes - before > want, what="on its way")
     trouble(sites)
     ended = time.monotonic()
     with sites["mountain"].blocking_client() as sender:
@@ -148,7 +148,7 @@ def test_unreachable_when_it_is_put(
     wire = sites.wires["centre"]
     wire.cut()
     put(mountain, area, tmp_path, {"one": 10, "two": 20})
-    eventually_blocking(lambda: "link" in explained(mountain, f"{area}/one").waits_for, timeout=20)
+    eventually_blocking(lambda: "link" in explained(mountain, f"{area}/one").waits_for)
     told = explained(mountain, f"{area}/one")
     assert told.HasField("since_time")
     wire.mend()
@@ -271,7 +271,7 @@ def test_two_workers_share_the_work(
         while count < 60 or (not all(shares()) and count < 300):
             put(mountain, area, tmp_path, {f"{count + number:03}": size for number in range(5)})
             count += 5
-        eventually_blocking(lambda: verified_count(mountain, area) == count, timeout=60)
+        eventually_blocking(lambda: verified_count(mountain, area) == count)
         assert sum(shares()) == count
         assert all(shares()), f"one did it all: {shares()}"
         assert wire.carried_bytes - before < count * (size + 5000)
@@ -280,7 +280,7 @@ def test_two_workers_share_the_work(
         wire.set_rate(16_000_000)
         before = wire.carried_bytes
         put(mountain, area, tmp_path, {f"frozen{number}": 500_000 for number in range(8)})
-        eventually_blocking(lambda: wire.carried_bytes - before > 1_000_000, timeout=20)
+        eventually_blocking(lambda: wire.carried_bytes - before > 1_000_000)
         frozen = max(workers, key=batches_of)
         os.kill(frozen.pid, signal.SIGSTOP)
         try:

@@ -126,7 +126,7 @@ def test_a_client_that_dies_leaves_nothing_for_long(site: Site, librarian: Libra
     abandoned.close()
     [store] = librarian.stores()
     assert store.usage.reserved_bytes > 0
-    eventually_blocking(lambda: nothing_left_behind(librarian), timeout=30, what="expired")
+    eventually_blocking(lambda: nothing_left_behind(librarian), what="expired")
     assert not abandoned.staged.exists()
     [ingest] = [found for found in librarian.ingests() if found.name == "abandoned"]
     assert ingest.state == transfer_pb2.INGEST_STATE_EXPIRED

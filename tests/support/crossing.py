@@ -21,7 +21,7 @@ UNDER_WAY = [
     federation_pb2.DELIVERY_STATE_VERIFYING,
 ]
 # Nothing takes longer than a lease or two, a process's start and a put-off of two seconds.
-PATIENCE_SECONDS = 40.0
+PATIENCE_SECONDS = 90.0
 
 
 class Crossing:

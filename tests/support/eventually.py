@@ -10,8 +10,16 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
+# A wait that promises nothing about time: the machine may be busy with much else.
+PATIENCE_SECONDS = 90.0
 
-async def eventually(check: Callable[[], T | Awaitable[T]], *, timeout: float = 10.0, what: str = "") -> T:  # noqa: ASYNC109 the point
+
+async def eventually(
+    check: Callable[[], T | Awaitable[T]],
+    *,
+    timeout: float = PATIENCE_SECONDS,  # noqa: ASYNC109 the point
+    what: str = "",
+) -> T:
     """The first true value of `check`, a plain or a coroutine function; AssertionError after `timeout` s.
 
     An AssertionError inside `check` means "not yet"; the last one is told in the end.
@@ -31,6 +39,6 @@ async def eventually(check: Callable[[], T | Awaitable[T]], *, timeout: float = 
         await asyncio.sleep(0.02)
 
 
-def eventually_blocking(check: Callable[[], T], *, timeout: float = 10.0, what: str = "") -> T:
+def eventually_blocking(check: Callable[[], T], *, timeout: float = PATIENCE_SECONDS, what: str = "") -> T:
     """As `eventually`, for tests without an event loop."""
     return asyncio.run(eventually(check, timeout=timeout, what=what))

@@ -40,7 +40,7 @@ async def check_locks_in_order(
     async with database.transaction() as holder, database.transaction() as other:
         await holder.execute(rows.where(key == first).with_for_update())
         changing = asyncio.create_task(change())
-        await eventually(lambda: is_waited_for(holder), timeout=30)
+        await eventually(lambda: is_waited_for(holder))
         free = await other.execute(rows.order_by(key).with_for_update(skip_locked=True))
         assert list(free.scalars()) == others
         await other.rollback()

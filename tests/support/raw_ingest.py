@@ -22,7 +22,7 @@ FINAL = {
     transfer_pb2.INGEST_STATE_EXPIRED,
     transfer_pb2.INGEST_STATE_FAILED,
 }
-PATIENCE_SECONDS = 30.0
+PATIENCE_SECONDS = 90.0
 
 
 class RawIngest:
@@ -36,9 +36,13 @@ class RawIngest:
         self.staged = Path()
 
     def begin(self) -> None:
-        """Opens it, and writes the bytes into the staging area."""
+        """Opens it, and writes the bytes into the staging area. Again: goes on with it."""
         spec = transfer_pb2.IngestSpec(
-            name=self._name, kind=common_pb2.DATASET_KIND_FILE, size_bytes=len(self._data), algorithm="sha256"
+            ingest_id=self.ingest_id,
+            name=self._name,
+            kind=common_pb2.DATASET_KIND_FILE,
+            size_bytes=len(self._data),
+            algorithm="sha256",
         )
         request = transfer_pb2.BeginIngestsRequest(request_id=str(uuid.uuid4()), items=[spec])
         answer = self._call(self._stub.BeginIngests, request)

@@ -49,7 +49,7 @@ def second_worker(site: Site) -> Iterator[WorkerProcess]:
     with (site.home / "logs/second.log").open("ab") as log:
         process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
     try:
-        eventually_blocking(metrics.is_socket, timeout=30, what="the second worker is up")
+        eventually_blocking(metrics.is_socket, what="the second worker is up")
         yield WorkerProcess(process.pid, metrics)
     finally:
         process.terminate()

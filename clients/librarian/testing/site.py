@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from librarian import Librarian
     from librarian.blocking import Librarian as BlockingLibrarian
 
-START_SECONDS = 120.0
+START_SECONDS = 300.0
 STOP_SECONDS = 60.0
-CLI_SECONDS = 120.0
+CLI_SECONDS = 300.0
 
 
 class SiteFailed(LibrarianError):

@@ -9,7 +9,6 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
-import pytest
 from support.catalog_site import DIRECTORY, Catalog, Made, columns, member, settings_in
 from support.eventually import eventually
 
@@ -45,7 +44,6 @@ async def repeated(catalog: Catalog, request: pb.PublishDatasetsRequest) -> Sequ
         raise AssertionError(error.message) from error
 
 
-@pytest.mark.timeout(180)
 async def test_killed_at_each_step_of_publishing(database_dsn: str, tmp_path: Path) -> None:
     settings = settings_in(tmp_path, database_dsn)
     faults = tmp_path / "faults"

@@ -45,14 +45,13 @@ def secrets_of(site: ComposeSite) -> set[str]:
     return {line for path in files for line in path.read_text().splitlines() if "-----" not in line}
 
 
-@pytest.mark.timeout(300)
 def test_a_site_comes_up_holds_data_and_goes_down(site: ComposeSite, tmp_path: Path) -> None:
     # Each `up` runs them again.
     once = [site.run(role) for role in ("secrets", "roles", "secrets", "roles")]
     assert [ended.returncode for ended in once] == [0] * 4, once
     site.start(*PROCESSES)
     for role in PROCESSES:
-        eventually_blocking(lambda role=role: site.is_healthy(role), timeout=90, what=f"{role} healthy")
+        eventually_blocking(lambda role=role: site.is_healthy(role), what=f"{role} healthy")
     store = site.path("store", "/data")
     data = tmp_path / "night.dat"
     data.write_bytes(b"precious" * 1000)

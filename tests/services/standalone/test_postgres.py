@@ -148,7 +148,7 @@ def gone(process: psutil.Process) -> bool:
 @pytest.mark.skipif(Launcher((), None).server_prefix() == [], reason="needs setpriv")
 def test_it_stops_when_its_starter_is_killed(home: Path) -> None:
     server = start_and_kill_the_starter(home, "mortal")
-    eventually_blocking(lambda: gone(server), timeout=20, what="PostgreSQL gone after its starter")
+    eventually_blocking(lambda: gone(server), what="PostgreSQL gone after its starter")
 
 
 def test_one_left_over_is_stopped_by_the_next_start(home: Path) -> None:

@@ -28,7 +28,7 @@ def test_one_line_in_any_project(tmp_path: Path) -> None:
         text=True,
         check=False,
         cwd=tmp_path,
-        timeout=100,
+        timeout=400,
     )
     assert ran.returncode == 0, ran.stdout + ran.stderr
     assert "2 passed" in ran.stdout

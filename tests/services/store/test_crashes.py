@@ -86,7 +86,6 @@ async def _commit(claims: dict[str, Claims], lab: Lab) -> None:
     await lab.commit(claims)
 
 
-@pytest.mark.timeout(240)
 @pytest.mark.parametrize("refused", [(), EVERYTHING_REFUSED], ids=["all", "nothing"])
 async def test_commit_killed_at_each_point(
     database_dsn: str, tmp_path: Path, refused: tuple[Feature, ...]

@@ -83,5 +83,5 @@ async def test_what_changed_while_it_was_waited_for_is_judged_anew(database: Dat
     async with database.transaction() as other:
         await other.execute(update(jobs).where(jobs.c.id == 3).values(state="gone"))
         running = asyncio.create_task(run())
-        await eventually(lambda: is_waited_for(other), timeout=30)
+        await eventually(lambda: is_waited_for(other))
     assert await running == [1, 2, 4, 5]

@@ -56,7 +56,7 @@ async def scenario(client: Client, prefix: str) -> None:
                 ended[verdict.ingest.ingest_id] = verdict.ingest
         return len(ended) == len(uids)
 
-    await eventually(all_ended, timeout=30.0, what=f"{prefix} has ended")
+    await eventually(all_ended, what=f"{prefix} has ended")
     assert [ended[uid].state for uid in uids[:2]] == [PUBLISHED, PUBLISHED]
     check_twins(client.rig, prefix, [ended[uid] for uid in uids[2:]])
 
@@ -73,7 +73,7 @@ def check_twins(rig: Rig, prefix: str, twins: list[pb.Ingest]) -> None:
 
 
 async def check_nothing_left(rig: Rig) -> None:
-    await rig.all_settled(timeout=30.0)
+    await rig.all_settled()
     assert rig.stores.strays() == []
     assert [space.reserved for space in rig.stores.spaces.values()] == [0, 0]
     assert sorted(rig.stores.paths.values()) == sorted(dataset.uid for dataset in rig.catalog.live.values())

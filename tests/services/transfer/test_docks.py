@@ -35,7 +35,7 @@ from transfer_svc.shipping.values import DiskJob
 from transfer_svc.waiting import Waiting
 
 OPERATOR = Caller("carla", Role.OPERATOR, token_id="token-carla")
-SECONDS = 30.0
+SECONDS = 90.0
 
 
 class Lab:

@@ -71,7 +71,6 @@ async def scenario(sender: Sender, step: str) -> None:
 
 # A minute or two: `make test` kills whole sites instead, at a choice of places (tests/e2e).
 @pytest.mark.slow
-@pytest.mark.timeout(400)
 @pytest.mark.parametrize("points", [PLANNING, SENDING], ids=["planning", "sending"])
 async def test_killed_at_every_step(sender: Sender, points: Sequence[str]) -> None:
     config = write_settings(sender, worker=WORKER)

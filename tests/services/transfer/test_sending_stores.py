@@ -54,7 +54,7 @@ async def test_a_second_copy_appears_on_another_store(directory: Path, database_
                 assert stores == {"fast", "slow"}
             return True
 
-        await eventually(copied, timeout=20)
+        await eventually(copied)
 
         async def verified() -> bool:
             request = pb.ListTransfersRequest(destination="slow")

@@ -126,7 +126,7 @@ def test_literal_prefix(pattern: str, prefix: str) -> None:
     assert compile_glob(pattern).literal_prefix == prefix
 
 
-@pytest.mark.timeout(20)
+@pytest.mark.timeout(60)
 @pytest.mark.parametrize("piece", ["*a", "**a", "**/*a", "a*/**/"])
 def test_hostile_patterns_take_no_time(piece: str) -> None:
     pattern = piece * (MAX_WILDCARDS // 2) + "b"

@@ -8,13 +8,19 @@ import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import grpc
 import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_health.v1.health import aio
 
 from standalone import ports as ports_module
+from standalone import probes
 from standalone.errors import PortTaken
 from standalone.home import Home
 from standalone.ports import LOOPBACK, Ports
-from standalone.site_files import Places, choose_places
+from standalone.running import Running
+from standalone.site import Options
+from standalone.site_files import SERVICES, Places, choose_places
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs abstract unix sockets")
 
@@ -76,3 +82,24 @@ def test_two_sites_that_start_at_once(tmp_path: Path) -> None:
     finally:
         for places in made:
             places.ports.close()
+
+
+async def test_a_site_is_not_up_because_somebody_else_answers_on_its_port(tmp_path: Path) -> None:
+    """Whatever has taken the port between its choice and the gateway's start, and be it another gateway."""
+    home = Home(tmp_path)
+    home.make()
+    places = choose_places(home, port=0)
+    running = Running(home, "here", places, None, Options(tmp_path))
+    (gateway,) = [running._watched(service) for service in SERVICES if service.name == "gateway"]
+    server = grpc.aio.server()
+    health = aio.HealthServicer()
+    await health.set("", health_pb2.HealthCheckResponse.SERVING)
+    health_pb2_grpc.add_HealthServicer_to_server(health, server)
+    server.add_insecure_port(places.listen("gateway"))
+    await server.start()
+    try:
+        assert await probes.rpc_serving(places.listen("gateway"))
+        assert not await gateway.ready()
+    finally:
+        await server.stop(None)
+        places.ports.close()

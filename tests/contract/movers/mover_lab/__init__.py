@@ -26,7 +26,7 @@ from transfer_svc.movers.base import Batch, Item, ItemProgress, ItemState, Mover
 from transfer_svc.movers.registry import make_movers
 from transfer_svc.stores import Stores
 
-PATIENCE_SECONDS = 30.0
+PATIENCE_SECONDS = 90.0
 
 
 @dataclass

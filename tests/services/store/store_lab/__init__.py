@@ -83,7 +83,7 @@ class Lab:
         return Path(begun.grant.staging_path) / upload_id
 
     async def commit(
-        self, claims: Mapping[str, Claims], *, store: str = "main", seconds: float = 20
+        self, claims: Mapping[str, Claims], *, store: str = "main", seconds: float = 60
     ) -> dict[str, Status]:
         found = await self.house.committer.commit(store, claims, seconds=seconds)
         return {status.upload_id: status for status in found}

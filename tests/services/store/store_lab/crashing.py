@@ -33,7 +33,7 @@ def run_to_its_end(
         fault_file.write_text(json.dumps(plan))
     process = _fork.Process(target=_run, args=(step, dsn, root, fault_file, tuple(refused)))
     process.start()
-    process.join(60)
+    process.join(300)
     assert process.exitcode in {0, -9}, f"the process ended with {process.exitcode}"
     fault_file.unlink(missing_ok=True)
     return process.exitcode == 0
@@ -52,7 +52,7 @@ def run_as(user: int, work: Callable[[], None]) -> None:
     """In a process of this user's, who is not root."""
     process = _fork.Process(target=_as_user, args=(user, work))
     process.start()
-    process.join(60)
+    process.join(300)
     assert process.exitcode == 0
 
 

@@ -105,7 +105,7 @@ class Served:
         except grpc.aio.AioRpcError as error:
             raise error_from_rpc(error) from error
 
-    async def commit(self, *items: pb.CommitUploadItem, seconds: float = 20) -> list[pb.CommitUploadStatus]:
+    async def commit(self, *items: pb.CommitUploadItem, seconds: float = 60) -> list[pb.CommitUploadStatus]:
         answer = await self.store.CommitUploads(
             pb.CommitUploadsRequest(
                 request_id=request_id(), store="main", items=items, timeout_ms=int(seconds * 1000)

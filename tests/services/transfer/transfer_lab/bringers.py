@@ -92,7 +92,7 @@ class Bringer:
         request = pb.GetBatchRequest(batch_id=batch_id, uids=uids, timeout_ms=timeout_ms)
         return {each.uid: each for each in (await self.stub.GetBatch(request)).deliveries}
 
-    async def ended(self, batch_id: str, *uids: str, seconds: float = 20.0) -> dict[str, pb.Delivery]:
+    async def ended(self, batch_id: str, *uids: str, seconds: float = 60.0) -> dict[str, pb.Delivery]:
         """Once all of these (or of the batch) have."""
         done: dict[str, pb.Delivery] = {}
 

@@ -47,7 +47,7 @@ async def insist(call: Callable[[], Awaitable[T]]) -> T:
             raise AssertionError(error.message) from error
         return True
 
-    await eventually(answered, timeout=60.0, what="the service is back")
+    await eventually(answered, what="the service is back")
     return answers[0]
 
 

@@ -112,11 +112,11 @@ class Rig:
         finally:
             await connection.close()
 
-    async def all_settled(self, *, timeout: float = 20.0) -> None:  # noqa: ASYNC109 - of a wait
+    async def all_settled(self) -> None:
         async def settled() -> bool:
             return not await self.rows("1", "NOT settled")
 
-        await eventually(settled, timeout=timeout, what="all ingests settled")
+        await eventually(settled, what="all ingests settled")
 
 
 @dataclass
@@ -150,7 +150,7 @@ class Client:
         )
         return list(response.verdicts)
 
-    async def wait(self, *uids: str, seconds: float = 20.0) -> list[pb.Ingest]:
+    async def wait(self, *uids: str, seconds: float = 60.0) -> list[pb.Ingest]:
         """Until all are final."""
         done: dict[str, pb.Ingest] = {}
 

@@ -61,7 +61,7 @@ class Site:
                     done[verdict.ingest.ingest_id] = verdict.ingest
             return len(done) == len(uids)
 
-        await eventually(look, timeout=30)
+        await eventually(look)
         return [done[uid] for uid in uids]
 
     async def dataset(self, name: str) -> catalog_pb2.Dataset:
