@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import structlog
 
 # Test folders are not packages; helpers are imported as `support.…`.
 sys.path.insert(0, str(Path(__file__).parent))
@@ -26,6 +27,9 @@ _LONG = ("crash", "tests/e2e/", "test_compose_site")
 def pytest_configure() -> None:
     # A run in the background of a script inherits that Ctrl-C is ignored; what the tests start must not.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    # A traceback with all local variables takes a second each time, and buries what was said.
+    plain = structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback)
+    structlog.configure(processors=[*structlog.get_config()["processors"][:-1], plain])
     # Set before workers are started, so that all of them have the same.
     os.environ.setdefault(SEED_VARIABLE, str(secrets.randbelow(2**32)))
 
