@@ -159,9 +159,12 @@ def _foreign_cursor() -> InvalidPageToken:
     return InvalidPageToken("the page token does not hold the keys of this listing's order")
 
 
+_TEXTS = ("uploader", "has_store", "lacks_store", "has_site", "lacks_site", "expected_store")
+
+
 def _other_values(wanted: pb.DatasetFilter) -> dict[str, Value]:
     values: dict[str, Value] = _tag_values(wanted)
-    for field in ("uploader", "has_store", "lacks_store", "has_site", "lacks_site"):
+    for field in _TEXTS:
         if text := _text(field, getattr(wanted, field)):
             values[field] = text
     if wanted.HasField("min_size_bytes"):

@@ -14,6 +14,7 @@ from store_svc.adoptable import Adopted, ToAdopt
 from store_svc.chunks import Chunk
 from store_svc.committing import Status
 from store_svc.finding import Found
+from store_svc.held import HeldPage
 from store_svc.reading import ReadGrant
 from store_svc.records import Claims, UploadSpec
 from store_svc.replicas import MemberFinding, Report, Verdict, VerifyProgress
@@ -218,6 +219,25 @@ def verify_progress_to_proto(progress: VerifyProgress) -> pb.VerifyReplicaRespon
 def found_to_proto(found: Sequence[Found]) -> pb.FindTreesResponse:
     return pb.FindTreesResponse(
         names=[_sendable(name) for name, _ in found], size_bytes=[size for _, size in found]
+    )
+
+
+def held_page_to_proto(page: HeldPage, next_page_token: str) -> pb.ListHeldResponse:
+    return pb.ListHeldResponse(
+        held=[
+            pb.HeldDataset(
+                uid=holding.uid,
+                name=holding.name,
+                kind=common.DatasetKind.ValueType(holding.kind),
+                digest=checksum_to_proto(holding.digest),
+                size_bytes=holding.size_bytes,
+                member_count=holding.member_count,
+                verify_time=timestamp(holding.verify_time),
+                unconfirmed=holding.uid in page.unconfirmed,
+            )
+            for holding in page.held
+        ],
+        next_page_token=next_page_token,
     )
 
 

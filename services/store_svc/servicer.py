@@ -20,6 +20,7 @@ from store_svc import layout, reading, storemessages, stores
 from store_svc import messages as to
 from store_svc.adopting import adopt_trees
 from store_svc.finding import find_trees
+from store_svc.held import list_held
 from store_svc.house import House
 from store_svc.rangereading import Range
 from store_svc.records import Claims, UploadSpec
@@ -180,6 +181,15 @@ class StoreServicer(StoreServiceServicer):
     ) -> AsyncIterator[pb.FindTreesResponse]:
         async for found in find_trees(self._kit, request.store, request.path, request.glob):
             yield to.found_to_proto(found)
+
+    async def ListHeld(self, request: pb.ListHeldRequest, context: _Call) -> pb.ListHeldResponse:
+        binding, after = request.store.encode(), ("", "")
+        if request.page_token:
+            name, uid = decode_page_token(request.page_token, binding=binding)
+            after = (str(name), str(uid))
+        page = await list_held(self._kit, request.store, request.uids, after, page_size(request.page_size))
+        last = [page.held[-1].name, page.held[-1].uid] if page.more else []
+        return to.held_page_to_proto(page, encode_page_token(last, binding=binding) if last else "")
 
     async def ScanStore(
         self, request: pb.ScanStoreRequest, context: _Call

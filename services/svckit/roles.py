@@ -53,6 +53,7 @@ METHOD_ROLES: dict[str, frozenset[Role]] = {
     _STORE + "VerifyReplica": SERVICES,
     _STORE + "AdoptTrees": SERVICES,
     _STORE + "FindTrees": SERVICES,
+    _STORE + "ListHeld": SERVICES,
     _STORE + "ScanStore": SERVICES,
     _STORE + "RevokeTickets": SERVICES,
     _TRANSFER + "BeginIngests": INGESTERS,

@@ -53,6 +53,7 @@ async def all_copies(
                 page_size=_PAGE,
                 page_token=token,
                 # Not `has_store`: that lists only copies that are well.
+                filter=catalog_pb2.DatasetFilter(expected_store=store),
                 order=catalog_pb2.DATASET_ORDER_NAME,
                 with_replicas=True,
             )

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from typing import TYPE_CHECKING, Final
 
 from librarian.api.catalog.v1 import catalog_pb2
 from librarian.api.store.v1 import store_pb2
 from librarian.api.transfer.v1 import transfer_pb2 as pb
-from librarian.errors import NotFound, SourceChanged, SourceVanished, StoreNotFound
 from svckit.auth import Caller
 from transfer_svc.catalogue import Copy, all_copies
 from transfer_svc.context import Context
@@ -19,8 +17,6 @@ from transfer_svc.streaming import Tell, streamed
 if TYPE_CHECKING:
     from librarian.api.store.v1.store_pb2_grpc import StoreServiceAsyncStub
 
-# Questions to the store under way at once.
-_AT_ONCE: Final = 16
 _GROUP: Final = 500
 _NAMES: Final = 500
 
@@ -62,6 +58,8 @@ class Scan:
                 await self._tell(await self._unknown_to_store(group), tell)
                 group = []
         await self._tell(await self._unknown_to_store(group), tell)
+        async for findings in self._unknown_to_catalogue():
+            await self._tell(findings, tell)
         last = self.progress()
         last.done = True
         await tell(last)
@@ -92,22 +90,10 @@ class Scan:
 
     async def _unknown_to_store(self, copies: Sequence[Copy]) -> list[store_pb2.ScanFinding]:
         """Those catalogued here of which the store holds no record."""
-        room = asyncio.Semaphore(_AT_ONCE)
-
-        async def is_held(copy: Copy) -> bool:
-            async with room:
-                try:
-                    await self._service.BeginRead(store_pb2.BeginReadRequest(store=self._store, uid=copy.uid))
-                except StoreNotFound:
-                    raise
-                except NotFound:
-                    return False
-                except (SourceVanished, SourceChanged):
-                    # The store has it on its books, and has told what is wrong with it.
-                    return True
-                return True
-
-        held = await asyncio.gather(*(is_held(copy) for copy in copies))
+        if not copies:
+            return []
+        request = store_pb2.ListHeldRequest(store=self._store, uids=[copy.uid for copy in copies])
+        held = {each.uid for each in (await self._service.ListHeld(request)).held}
         return [
             store_pb2.ScanFinding(
                 reason="MISSING",
@@ -115,6 +101,42 @@ class Scan:
                 uid=copy.uid,
                 detail="catalogued here, and the store has no record of it",
             )
-            for copy, is_known in zip(copies, held, strict=True)
-            if not is_known
+            for copy in copies
+            if copy.uid not in held
+        ]
+
+    async def _unknown_to_catalogue(self) -> AsyncIterator[list[store_pb2.ScanFinding]]:
+        """Those the store holds and the catalogue has no copy of there. What is just being brought is left
+        out: the catalogue hears of it in a moment.
+        """
+        token = ""
+        while True:
+            request = store_pb2.ListHeldRequest(store=self._store, page_size=_GROUP, page_token=token)
+            page = await self._service.ListHeld(request)
+            settled = [each for each in page.held if not each.unconfirmed]
+            yield await self._uncatalogued([each for each in settled if self._caller.may_see(each.name)])
+            token = page.next_page_token
+            if not token:
+                return
+
+    async def _uncatalogued(self, held: Sequence[store_pb2.HeldDataset]) -> list[store_pb2.ScanFinding]:
+        if not held:
+            return []
+        response = await self._context.catalog.BatchGetDatasets(
+            catalog_pb2.BatchGetDatasetsRequest(uids=[each.uid for each in held])
+        )
+        places = {
+            dataset.uid: {replica.store for replica in dataset.replicas} for dataset in response.datasets
+        }
+        return [
+            store_pb2.ScanFinding(
+                reason="UNCATALOGUED",
+                path=each.name,
+                uid=each.uid,
+                detail="held, and catalogued without a copy here"
+                if each.uid in places
+                else "held, and not catalogued at all; `librarian register` catalogues it",
+            )
+            for each in held
+            if self._store not in places.get(each.uid, ())
         ]

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+import tomllib
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
+import asyncpg
 import pytest
 from support.eventually import eventually_blocking
 from support.leftovers import nothing_left_behind
@@ -130,3 +133,31 @@ def test_a_client_that_dies_leaves_nothing_for_long(site: Site, librarian: Libra
     assert not abandoned.staged.exists()
     [ingest] = [found for found in librarian.ingests() if found.name == "abandoned"]
     assert ingest.state == transfer_pb2.INGEST_STATE_EXPIRED
+
+
+async def forget(site: Site, name: str) -> None:
+    """As if the catalogue had been restored from a backup that is older than the dataset."""
+    settings = tomllib.loads((site.home / "run" / "catalog.toml").read_text())
+    connection = await asyncpg.connect(settings["catalog"]["dsn"])
+    try:
+        uid = await connection.fetchval("SELECT uid FROM catalog.datasets WHERE name = $1", name)
+        for table, column in (("replicas", "dataset_uid"), ("members", "dataset_uid"), ("datasets", "uid")):
+            await connection.execute(f"DELETE FROM catalog.{table} WHERE {column} = $1", uid)
+    finally:
+        await connection.close()
+
+
+def test_what_the_catalogue_has_forgotten_is_found_and_registered(
+    site: Site, librarian: Librarian, book: Path
+) -> None:
+    librarian.put(book, "forgotten/book")
+    librarian.put(book, "forgotten/not")
+    asyncio.run(forget(site, "forgotten/book"))
+    [finding] = [found for found in librarian.scan("main") if found.path.startswith("forgotten/")]
+    assert (finding.reason, finding.path) == ("UNCATALOGUED", "forgotten/book")
+    site.cli("register", "main", "--glob", "forgotten/*")
+    assert not [found for found in librarian.scan("main") if found.path.startswith("forgotten/")]
+    assert [dataset.name for dataset in librarian.ls("forgotten/")] == ["forgotten/book", "forgotten/not"]
+    read = list(librarian.verify_store("main"))
+    assert {told.report.state for told in read} == {common_pb2.REPLICA_STATE_AVAILABLE}
+    assert {"forgotten/book", "forgotten/not"} <= {told.name for told in read}

@@ -11,12 +11,12 @@ from librarian.cli.output import Column, Output, Verdict
 if TYPE_CHECKING:
     from librarian.client import Librarian
 
-# Of data that is catalogued; DARK and STRAY are only in the way.
+# Of data that is catalogued; DARK and STRAY are only in the way, and UNCATALOGUED is safe where it is.
 BAD = frozenset({"MISSING", "CHANGED"})
 
 
 def command(name: store_options.StoreName, *, site: options.Site = "", as_json: options.Json = False) -> None:
-    """Compare a store with the catalogue: missing, dark, changed, stray. Changes nothing.
+    """Compare a store with the catalogue: missing, changed, dark, stray, uncatalogued. Changes nothing.
 
     Exit code 3 where something is missing or changed.
     """

@@ -81,7 +81,9 @@ class UpkeepClient(DatasetsClient):
     async def scan(
         self, store: str, *, progress: Progress | None = None
     ) -> AsyncGenerator[store_pb2.ScanFinding, None]:
-        """Compares a store with the catalogue and changes neither: what is missing, dark or changed."""
+        """Compares a store with the catalogue and changes neither: what is missing, changed, dark or
+        not catalogued.
+        """
         progress = progress or Progress()
         progress.begin("scanning")
         request = transfer_pb2.ScanStoreRequest(store=store)

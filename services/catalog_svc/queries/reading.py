@@ -155,6 +155,10 @@ def _none(copy: ColumnElement[bool]) -> ColumnElement[bool]:
     return select(literal_column("1")).where(copy).limit(literal_column("1")).scalar_subquery().is_(None)
 
 
+# Copies that should be there, well or not.
+_EXPECTED = (ReplicaState.AVAILABLE, ReplicaState.SUSPECT, ReplicaState.CORRUPT, ReplicaState.MISSING)
+
+
 # By the names of `filters.Listing.values`.
 _CONDITIONS: dict[str, ColumnElement[bool]] = {
     "uploader": datasets.c.uploader == bindparam("uploader", type_=Text),
@@ -166,6 +170,12 @@ _CONDITIONS: dict[str, ColumnElement[bool]] = {
     "before": datasets.c.create_time_us < bindparam("before", type_=BigInteger),
     "has_store": exists().where(_available_on("has_store")),
     "lacks_store": _none(_available_on("lacks_store")),
+    "expected_store": exists().where(
+        _replica_with(
+            replicas.c.store == bindparam("expected_store", type_=Text),
+            replicas.c.state.in_([literal_column(str(state.value)) for state in _EXPECTED]),
+        )
+    ),
     "has_site": exists().where(_receipted_by("has_site")),
     "lacks_site": _none(_receipted_by("lacks_site")),
     "has_replica_state": exists().where(

@@ -85,6 +85,9 @@ class Model:
         own = set() if made in self.suspect else {made.store}
         return own | ({"tape"} if made in self.twice else set())
 
+    def expected_on(self, made: Made) -> set[str]:
+        return {made.store} | ({"tape"} if made in self.twice else set())
+
     def matches(self, made: Made, wanted: pb.DatasetFilter) -> bool:
         return all(
             (
@@ -98,6 +101,7 @@ class Model:
                 not wanted.HasField("created_before") or made.created_us < us(wanted.created_before),
                 not wanted.has_store or wanted.has_store in self.available_on(made),
                 not wanted.lacks_store or wanted.lacks_store not in self.available_on(made),
+                not wanted.expected_store or wanted.expected_store in self.expected_on(made),
                 not wanted.has_replica_state or made in self.suspect,
                 not wanted.has_site or made in self.held.get(wanted.has_site, ()),
                 not wanted.lacks_site or made not in self.held.get(wanted.lacks_site, ()),
@@ -135,6 +139,7 @@ filters = st.fixed_dictionaries(
         "created_before": times,
         "has_store": st.sampled_from(["main", "disk", "tape", "none"]),
         "lacks_store": st.sampled_from(["main", "disk", "tape", "none"]),
+        "expected_store": st.sampled_from(["main", "disk", "tape", "none"]),
         "has_replica_state": st.just(SUSPECT),
         "has_site": st.sampled_from(["nersc", "princeton", "none"]),
         "lacks_site": st.sampled_from(["nersc", "princeton", "none"]),

@@ -31,6 +31,7 @@ from librarian.errors import (
     StoreDisabled,
     StoreExists,
     StoreFull,
+    StoreNotFound,
     StoreRootTaken,
     TicketInvalid,
     TokenRevoked,
@@ -370,3 +371,36 @@ async def test_turned_off_in_the_middle_of_a_stream(site: Served) -> None:
     await site.store.UpdateStore(request)
     with pytest.raises(StoreDisabled):
         await site.write(ticket, list(chunks(spec.upload_id, b"x")))
+
+
+async def test_what_is_held_is_listed_by_pages_or_by_uid(site: Served) -> None:
+    uids = {name: await a_dataset(site, name, name.encode()) for name in ("b", "a/one", "c")}
+    confirmed = pb.ConfirmUploadsRequest(
+        request_id=str(uuid.uuid4()), store="main", upload_ids=[uids["a/one"], uids["b"]]
+    )
+    await site.store.ConfirmUploads(confirmed)
+    found: list[pb.HeldDataset] = []
+    token = ""
+    while True:
+        request = pb.ListHeldRequest(store="main", page_size=1, page_token=token)
+        page = await site.store.ListHeld(request)
+        assert len(page.held) == 1
+        found += page.held
+        token = page.next_page_token
+        if not token:
+            break
+    assert [(each.name, each.uid, each.unconfirmed) for each in found] == [
+        ("a/one", uids["a/one"], False),
+        ("b", uids["b"], False),
+        ("c", uids["c"], True),
+    ]
+    assert (found[0].size_bytes, found[0].member_count) == (5, 1)
+    assert found[0].digest.value == hashlib.sha256(b"a/one").digest()
+    some = pb.ListHeldRequest(store="main", uids=[uids["c"], uids["b"], str(uuid.uuid4())])
+    assert [each.name for each in (await site.store.ListHeld(some)).held] == ["b", "c"]
+    with pytest.raises(StoreNotFound):
+        await site.store.ListHeld(pb.ListHeldRequest(store="nowhere"))
+    with pytest.raises(BatchTooLarge):
+        await site.store.ListHeld(pb.ListHeldRequest(store="main", uids=["x"] * 1001))
+    with pytest.raises(RoleMayNot):
+        await site.client(Role.OPERATOR).ListHeld(pb.ListHeldRequest(store="main"))

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 from transfer_lab.rig import Client, Rig, new_id
+from transfer_lab.store import Upload
 
 from librarian import errors
 from librarian.api.common.v1 import common_pb2
@@ -137,7 +138,11 @@ async def scan(client: Client, store: str = "fast") -> list[pb.ScanStoreResponse
 
 async def test_a_scan_tells_and_touches_nothing(rig: Rig, client: Client) -> None:
     rig.catalog.add("held", b"x" * 32, store="fast", uid="h")
-    rig.stores.paths["fast", "held"] = "h"
+    rig.catalog.add("elsewhere", b"x" * 32, store="slow", uid="e")
+    # What is not catalogued, and what is on another store only; the last is just being brought.
+    for name, uid in {"held": "h", "unknown": "u", "elsewhere": "e", "coming": "c"}.items():
+        rig.stores.paths["fast", name] = uid
+    rig.stores.uploads["c"] = Upload(store_pb2.UploadSpec(upload_id="c", name="coming"), "fast")
     rig.catalog.add("forgotten", b"x" * 32, store="fast", uid="f")
     rig.catalog.add("dark/known", b"x" * 32, store="slow", uid="d")
     rig.stores.findings = [
@@ -153,7 +158,11 @@ async def test_a_scan_tells_and_touches_nothing(rig: Rig, client: Client) -> Non
         ("DARK", "dark/known"),
         ("DARK", "dark/unknown"),
         ("MISSING", "forgotten"),
+        ("UNCATALOGUED", "unknown"),
+        ("UNCATALOGUED", "elsewhere"),
     }
+    assert "without a copy here" in found["UNCATALOGUED", "elsewhere"].detail
+    assert "librarian register" in found["UNCATALOGUED", "unknown"].detail
     assert found["DARK", "dark/known"].detail == "catalogued, on slow"
     assert found["DARK", "dark/known"].uid == "d"
     assert found["MISSING", "forgotten"].uid == "f"

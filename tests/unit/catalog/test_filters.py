@@ -123,6 +123,7 @@ def test_zero_is_a_size() -> None:
         {"uploader": "a\0"},
         {"has_store": "a\0"},
         {"lacks_store": "a\0"},
+        {"expected_store": "a\0"},
         {"tags": {"a\0": ""}},
         {"has_replica_state": 99},
         {"created_after": Timestamp(seconds=2**62)},

@@ -149,7 +149,12 @@ class FakeCatalog(CatalogServiceServicer):
 
     async def ListDatasets(self, request: pb.ListDatasetsRequest, context: Any) -> pb.ListDatasetsResponse:
         await self.trouble.enter("ListDatasets")
-        names = sorted(name for name in self.live if name > request.page_token)
+        expected = request.filter.expected_store
+        names = sorted(
+            name
+            for name, dataset in self.live.items()
+            if name > request.page_token and (not expected or (dataset.uid, expected) in self.replicas)
+        )
         # Small pages, whatever is asked: so that turning them is tested.
         page = names[:3]
         return pb.ListDatasetsResponse(

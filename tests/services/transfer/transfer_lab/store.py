@@ -268,6 +268,23 @@ class FakeStores(StoreServiceServicer):
             raise ReplicaNotFound(f"{request.uid} is not held here")
         return pb.BeginReadResponse()
 
+    async def ListHeld(self, request: pb.ListHeldRequest, context: Any) -> pb.ListHeldResponse:
+        await self.trouble.enter("ListHeld")
+        self._space(request.store)
+        held = sorted((name, uid) for (store, name), uid in self.paths.items() if store == request.store)
+        if request.uids:
+            held = [each for each in held if each[1] in request.uids]
+            return pb.ListHeldResponse(held=[self._held(*each) for each in held])
+        # Small pages, whatever is asked: so that turning them is tested.
+        page = [each for each in held if each[0] > request.page_token][:2]
+        more = bool(page) and page[-1] != held[-1]
+        return pb.ListHeldResponse(
+            held=[self._held(*each) for each in page], next_page_token=page[-1][0] if more else ""
+        )
+
+    def _held(self, name: str, uid: str) -> pb.HeldDataset:
+        return pb.HeldDataset(uid=uid, name=name, unconfirmed=uid in self.uploads)
+
     async def ScanStore(
         self, request: pb.ScanStoreRequest, context: Any
     ) -> AsyncIterator[pb.ScanStoreResponse]:

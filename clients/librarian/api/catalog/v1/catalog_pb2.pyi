@@ -305,6 +305,7 @@ class DatasetFilter(_message.Message):
     HAS_REPLICA_STATE_FIELD_NUMBER: _builtins.int
     HAS_SITE_FIELD_NUMBER: _builtins.int
     LACKS_SITE_FIELD_NUMBER: _builtins.int
+    EXPECTED_STORE_FIELD_NUMBER: _builtins.int
     name_prefix: _builtins.str
     """Names starting with these bytes ("satp3/obs/1718")."""
     name_glob: _builtins.str
@@ -320,6 +321,8 @@ class DatasetFilter(_message.Message):
     has_site: _builtins.str
     """Has (lacks) a receipt of this other site."""
     lacks_site: _builtins.str
+    expected_store: _builtins.str
+    """Has a replica on this store that should be there, well or not: AVAILABLE, SUSPECT, CORRUPT or MISSING."""
     @_builtins.property
     def tags(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """All of them must be there with these values; an empty value matches any."""
@@ -346,10 +349,11 @@ class DatasetFilter(_message.Message):
         has_replica_state: _common_pb2.ReplicaState.ValueType = ...,
         has_site: _builtins.str = ...,
         lacks_site: _builtins.str = ...,
+        expected_store: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_max_size_bytes", b"_max_size_bytes", "_min_size_bytes", b"_min_size_bytes", "created_after", b"created_after", "created_before", b"created_before", "max_size_bytes", b"max_size_bytes", "min_size_bytes", b"min_size_bytes"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_size_bytes", b"_max_size_bytes", "_min_size_bytes", b"_min_size_bytes", "created_after", b"created_after", "created_before", b"created_before", "has_replica_state", b"has_replica_state", "has_site", b"has_site", "has_store", b"has_store", "lacks_site", b"lacks_site", "lacks_store", b"lacks_store", "max_size_bytes", b"max_size_bytes", "min_size_bytes", b"min_size_bytes", "name_glob", b"name_glob", "name_prefix", b"name_prefix", "tags", b"tags", "uploader", b"uploader"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_size_bytes", b"_max_size_bytes", "_min_size_bytes", b"_min_size_bytes", "created_after", b"created_after", "created_before", b"created_before", "expected_store", b"expected_store", "has_replica_state", b"has_replica_state", "has_site", b"has_site", "has_store", b"has_store", "lacks_site", b"lacks_site", "lacks_store", b"lacks_store", "max_size_bytes", b"max_size_bytes", "min_size_bytes", b"min_size_bytes", "name_glob", b"name_glob", "name_prefix", b"name_prefix", "tags", b"tags", "uploader", b"uploader"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__max_size_bytes: _TypeAlias = _typing.Literal["max_size_bytes"]  # noqa: Y015
     _WhichOneofArgType__max_size_bytes: _TypeAlias = _typing.Literal["_max_size_bytes", b"_max_size_bytes"]  # noqa: Y015

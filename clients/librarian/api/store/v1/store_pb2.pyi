@@ -1482,6 +1482,103 @@ class FindTreesResponse(_message.Message):
 Global___FindTreesResponse: _TypeAlias = FindTreesResponse  # noqa: Y015
 
 @_typing.final
+class ListHeldRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STORE_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    UIDS_FIELD_NUMBER: _builtins.int
+    store: _builtins.str
+    page_size: _builtins.int
+    page_token: _builtins.str
+    @_builtins.property
+    def uids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Only those of these that are held, at most 1000; all on one page."""
+
+    def __init__(
+        self,
+        *,
+        store: _builtins.str = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+        uids: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token", "store", b"store", "uids", b"uids"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListHeldRequest: _TypeAlias = ListHeldRequest  # noqa: Y015
+
+@_typing.final
+class HeldDataset(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    UID_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    DIGEST_FIELD_NUMBER: _builtins.int
+    SIZE_BYTES_FIELD_NUMBER: _builtins.int
+    MEMBER_COUNT_FIELD_NUMBER: _builtins.int
+    VERIFY_TIME_FIELD_NUMBER: _builtins.int
+    UNCONFIRMED_FIELD_NUMBER: _builtins.int
+    uid: _builtins.str
+    name: _builtins.str
+    kind: _common_pb2.DatasetKind.ValueType
+    size_bytes: _builtins.int
+    member_count: _builtins.int
+    unconfirmed: _builtins.bool
+    """Not since ConfirmUploads: the catalogue may not have heard of it yet."""
+    @_builtins.property
+    def digest(self) -> _common_pb2.Checksum: ...
+    @_builtins.property
+    def verify_time(self) -> _timestamp_pb2.Timestamp: ...
+    def __init__(
+        self,
+        *,
+        uid: _builtins.str = ...,
+        name: _builtins.str = ...,
+        kind: _common_pb2.DatasetKind.ValueType = ...,
+        digest: _common_pb2.Checksum | None = ...,
+        size_bytes: _builtins.int = ...,
+        member_count: _builtins.int = ...,
+        verify_time: _timestamp_pb2.Timestamp | None = ...,
+        unconfirmed: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["digest", b"digest", "verify_time", b"verify_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["digest", b"digest", "kind", b"kind", "member_count", b"member_count", "name", b"name", "size_bytes", b"size_bytes", "uid", b"uid", "unconfirmed", b"unconfirmed", "verify_time", b"verify_time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___HeldDataset: _TypeAlias = HeldDataset  # noqa: Y015
+
+@_typing.final
+class ListHeldResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HELD_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    @_builtins.property
+    def held(self) -> _containers.RepeatedCompositeFieldContainer[Global___HeldDataset]: ...
+    def __init__(
+        self,
+        *,
+        held: _abc.Iterable[Global___HeldDataset] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["held", b"held", "next_page_token", b"next_page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListHeldResponse: _TypeAlias = ListHeldResponse  # noqa: Y015
+
+@_typing.final
 class ScanStoreRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -1510,7 +1607,8 @@ class ScanFinding(_message.Message):
     DETAIL_FIELD_NUMBER: _builtins.int
     reason: _builtins.str
     """MISSING (held, not there), DARK (there, not held), CHANGED (size, mtime or layout differ),
-    STRAY (left in our own area by no known upload).
+    STRAY (left in our own area by no known upload). Asked of the site, also UNCATALOGUED: held, and the
+    catalogue has no copy there.
     """
     path: _builtins.str
     """Relative to the root."""

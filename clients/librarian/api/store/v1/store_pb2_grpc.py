@@ -119,6 +119,11 @@ class StoreServiceStub:
                 request_serializer=librarian_dot_api_dot_store_dot_v1_dot_store__pb2.FindTreesRequest.SerializeToString,
                 response_deserializer=librarian_dot_api_dot_store_dot_v1_dot_store__pb2.FindTreesResponse.FromString,
                 _registered_method=True)
+        self.ListHeld = channel.unary_unary(
+                '/librarian.api.store.v1.StoreService/ListHeld',
+                request_serializer=librarian_dot_api_dot_store_dot_v1_dot_store__pb2.ListHeldRequest.SerializeToString,
+                response_deserializer=librarian_dot_api_dot_store_dot_v1_dot_store__pb2.ListHeldResponse.FromString,
+                _registered_method=True)
         self.ScanStore = channel.unary_stream(
                 '/librarian.api.store.v1.StoreService/ScanStore',
                 request_serializer=librarian_dot_api_dot_store_dot_v1_dot_store__pb2.ScanStoreRequest.SerializeToString,
@@ -273,6 +278,13 @@ class StoreServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListHeld(self, request, context):
+        """What the store holds by its own books, in the order of names, by pages. Services only.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ScanStore(self, request, context):
         """What is really there, against what this store holds: missing, dark, changed. Touches nothing.
         Services only.
@@ -365,6 +377,11 @@ def add_StoreServiceServicer_to_server(servicer, server):
                     servicer.FindTrees,
                     request_deserializer=librarian_dot_api_dot_store_dot_v1_dot_store__pb2.FindTreesRequest.FromString,
                     response_serializer=librarian_dot_api_dot_store_dot_v1_dot_store__pb2.FindTreesResponse.SerializeToString,
+            ),
+            'ListHeld': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListHeld,
+                    request_deserializer=librarian_dot_api_dot_store_dot_v1_dot_store__pb2.ListHeldRequest.FromString,
+                    response_serializer=librarian_dot_api_dot_store_dot_v1_dot_store__pb2.ListHeldResponse.SerializeToString,
             ),
             'ScanStore': grpc.unary_stream_rpc_method_handler(
                     servicer.ScanStore,
@@ -792,6 +809,33 @@ class StoreService:
             '/librarian.api.store.v1.StoreService/FindTrees',
             librarian_dot_api_dot_store_dot_v1_dot_store__pb2.FindTreesRequest.SerializeToString,
             librarian_dot_api_dot_store_dot_v1_dot_store__pb2.FindTreesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListHeld(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/librarian.api.store.v1.StoreService/ListHeld',
+            librarian_dot_api_dot_store_dot_v1_dot_store__pb2.ListHeldRequest.SerializeToString,
+            librarian_dot_api_dot_store_dot_v1_dot_store__pb2.ListHeldResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -106,6 +106,8 @@ class StoreServiceStub:
     """
     FindTrees: _grpc.UnaryStreamMultiCallable[_store_pb2.FindTreesRequest, _store_pb2.FindTreesResponse]
     """Paths below the root matching a glob: what could be adopted. Services only."""
+    ListHeld: _grpc.UnaryUnaryMultiCallable[_store_pb2.ListHeldRequest, _store_pb2.ListHeldResponse]
+    """What the store holds by its own books, in the order of names, by pages. Services only."""
     ScanStore: _grpc.UnaryStreamMultiCallable[_store_pb2.ScanStoreRequest, _store_pb2.ScanStoreResponse]
     """What is really there, against what this store holds: missing, dark, changed. Touches nothing.
     Services only.
@@ -191,6 +193,8 @@ class StoreServiceAsyncStub(StoreServiceStub):
     """
     FindTrees: _aio.UnaryStreamMultiCallable[_store_pb2.FindTreesRequest, _store_pb2.FindTreesResponse]  # type: ignore[assignment]
     """Paths below the root matching a glob: what could be adopted. Services only."""
+    ListHeld: _aio.UnaryUnaryMultiCallable[_store_pb2.ListHeldRequest, _store_pb2.ListHeldResponse]  # type: ignore[assignment]
+    """What the store holds by its own books, in the order of names, by pages. Services only."""
     ScanStore: _aio.UnaryStreamMultiCallable[_store_pb2.ScanStoreRequest, _store_pb2.ScanStoreResponse]  # type: ignore[assignment]
     """What is really there, against what this store holds: missing, dark, changed. Touches nothing.
     Services only.
@@ -363,6 +367,14 @@ class StoreServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_store_pb2.FindTreesResponse], _abc.AsyncIterator[_store_pb2.FindTreesResponse]]:
         """Paths below the root matching a glob: what could be adopted. Services only."""
+
+    @_abc_1.abstractmethod
+    def ListHeld(
+        self,
+        request: _store_pb2.ListHeldRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_store_pb2.ListHeldResponse, _abc.Awaitable[_store_pb2.ListHeldResponse]]:
+        """What the store holds by its own books, in the order of names, by pages. Services only."""
 
     @_abc_1.abstractmethod
     def ScanStore(
