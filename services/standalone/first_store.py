@@ -10,14 +10,15 @@ import grpc
 
 from librarian.api.store.v1 import store_pb2, store_pb2_grpc
 from svckit.auth import Signer
+from svckit.clock import Clock
 
 NAME = "main"
 _DEADLINE_SECONDS = 30.0
 
 
-async def add_first_store(address: str, keys: Path, root: Path) -> None:
+async def add_first_store(address: str, keys: Path, root: Path, clock: Clock) -> None:
     """Adds `root` as the store "main" where the site has no store at all; repeating it is harmless."""
-    signer = Signer.load(keys, "transfer")
+    signer = Signer.load(keys, "transfer", clock=clock)
     metadata = (("authorization", f"Bearer {signer.mint_own('store')}"),)
     async with grpc.aio.insecure_channel(address, options=(("grpc.enable_http_proxy", 0),)) as channel:
         stub: store_pb2_grpc.StoreServiceAsyncStub = store_pb2_grpc.StoreServiceStub(channel)

@@ -19,7 +19,7 @@ from standalone.logs import rotate
 from standalone.postgres import START_SECONDS, EmbeddedPostgres
 from standalone.restarts import RestartPolicy
 from standalone.site import Options
-from standalone.site_files import SERVICES, Places, Service, write_settings
+from standalone.site_files import SERVICES, Places, Service, clock_of, write_settings
 from standalone.supervisor import Supervisor, Watched
 from svckit.auth import ISSUERS
 from svckit.keys import ensure_keys
@@ -73,7 +73,8 @@ class Running:
     async def _work(self, supervisor: Supervisor) -> None:
         await self._prepare()
         await supervisor.start()
-        await add_first_store(self._places.listen("store"), self._home.keys, self._home.store)
+        door, clock = self._places.listen("store"), clock_of(self._home)
+        await add_first_store(door, self._home.keys, self._home.store, clock)
         self._tell_ready()
         await self._look_after_postgres_and_logs()
 

@@ -8,12 +8,14 @@ import socket
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 
 from standalone.errors import InvalidSiteFile, PortTaken, SiteHasName
 from standalone.home import Home
 from standalone.ports import LOOPBACK, Ports
 from standalone.toml import Table, dump_toml, merge
+from svckit.clock import Clock, SystemClock
 
 DEFAULT_PORT = 52750
 SITE_FILE_COMMENT = """\
@@ -119,6 +121,13 @@ def write_settings(home: Home, name: str, places: Places, dsns: Mapping[str, str
             file.write(dump_toml(settings, comment=f"Made at each start; change {home.site_file} instead."))
         files[service.name] = path
     return files
+
+
+def clock_of(home: Home) -> Clock:
+    """The one that this site's services go by. A value that is none is theirs to refuse, by its key."""
+    faults = read_site_file(home).get("faults", {})
+    ahead = faults.get("clock_offset_seconds", 0) if isinstance(faults, dict) else 0
+    return SystemClock(timedelta(seconds=ahead if isinstance(ahead, int | float) else 0))
 
 
 def _defaults(places: Places) -> Table:

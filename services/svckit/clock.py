@@ -20,8 +20,13 @@ class Clock(Protocol):
 
 
 class SystemClock:
+    """`ahead`: of the machine's clock, for whoever tries what a wrong one does."""
+
+    def __init__(self, ahead: timedelta = timedelta(0)) -> None:
+        self._ahead = ahead
+
     def now(self) -> datetime:
-        return datetime.now(UTC)
+        return datetime.now(UTC) + self._ahead
 
     def monotonic(self) -> float:
         return time.monotonic()

@@ -180,6 +180,9 @@ class ServicesSettings:
 
 @dataclass(frozen=True, config=_STRICT)
 class FaultsSettings:
-    """`file`: see svckit.faults; tests only."""
+    """`file`: see svckit.faults; `clock_offset_seconds`: the clock of this site's services goes so much ahead
+    of the machine's. Tests only.
+    """
 
     file: str = ""
+    clock_offset_seconds: float = 0.0

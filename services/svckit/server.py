@@ -12,6 +12,7 @@ import signal
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +48,7 @@ class Runtime:
     ) -> None:
         self.name = name
         self.settings = settings
-        self.clock = clock or SystemClock()
+        self.clock = clock or SystemClock(timedelta(seconds=settings.faults.clock_offset_seconds))
         self.ids = ids or SystemIds()
         self.faults = faults or faults_of(settings.faults.file, name)
         self.logger: Logger = get_logger(name)

@@ -31,6 +31,7 @@ class ShiftedClock(SystemClock):
     """The system's, and so much later. The monotonic clock goes on as it does."""
 
     def __init__(self, shift: timedelta = timedelta(0)) -> None:
+        super().__init__()
         self.shift = shift
 
     def now(self) -> datetime:

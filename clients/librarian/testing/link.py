@@ -91,6 +91,7 @@ class Link:
         self._run(self._end())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
+        self._loop.run_until_complete(_settled())
         self._loop.close()
 
     async def _listen(self) -> str:
@@ -162,6 +163,15 @@ class Link:
 
     def _call(self, function: Callable[[], None]) -> None:
         self._loop.call_soon_threadsafe(function)
+
+
+async def _settled() -> None:
+    """What was just being accepted comes to its end too, and each socket is closed."""
+    while left := asyncio.all_tasks() - {asyncio.current_task()}:
+        await asyncio.wait(left)
+    # Transports close their sockets in a turn of their own.
+    for _ in range(2):
+        await asyncio.sleep(0)
 
 
 class _Pace:
