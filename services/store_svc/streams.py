@@ -153,9 +153,7 @@ async def write_upload(
 ) -> Written:
     """Until the stream ends. What was written before an error stays, to be gone on with."""
     session = WriteSession(kit.filesystem, kit.threads.start_hash)
-    pending: list[tuple[OpenUpload, Chunk]] = []
-    pending_bytes = 0
-    under_way: asyncio.Task[None] | None = None
+    writer = _Writer(kit, session)
     try:
         async for chunk in chunks:
             kit.tickets.check_revoked(ticket)
@@ -164,27 +162,71 @@ async def write_upload(
                 target = await open_uploads.load(chunk.upload_id, ticket.about)
             if not target.store.enabled:
                 raise StoreDisabled(f"store {target.store.name} is turned off", store=target.store.name)
-            pending.append((target, chunk))
-            pending_bytes += len(chunk.data)
-            full = pending_bytes >= _HANDED_BYTES or len(pending) >= _HANDED_CHUNKS
-            if under_way is not None and (full or under_way.done()):
-                await under_way
-                under_way = None
-            if under_way is None:
-                target.last_news = kit.clock.now().timestamp()
-                under_way = asyncio.create_task(kit.threads.io(session.write, pending))
-                pending, pending_bytes = [], 0
-        if under_way is not None:
-            await under_way
-            under_way = None
-        await kit.threads.io(session.write, pending)
+            target.last_news = kit.clock.now().timestamp()
+            await writer.hand(target, chunk)
+        await writer.finish()
         return Written(session.written_bytes, session.member_count)
     finally:
-        if under_way is not None:
-            await asyncio.wait([under_way])
-            if not under_way.cancelled():
-                under_way.exception()
+        await writer.rest()
         await kit.threads.io(session.close)
+
+
+class _Writer:
+    """Chunks on their way to a thread: what came while it wrote is written next, also where no more comes."""
+
+    def __init__(self, kit: Kit, session: WriteSession) -> None:
+        self._kit = kit
+        self._session = session
+        self._pending: list[tuple[OpenUpload, Chunk]] = []
+        self._pending_bytes = 0
+        self._taken = asyncio.Event()
+        self._under_way: asyncio.Task[None] | None = None
+
+    async def hand(self, target: OpenUpload, chunk: Chunk) -> None:
+        """Returns when there is room for the next. Raises what went wrong with those before."""
+        self._pending.append((target, chunk))
+        self._pending_bytes += len(chunk.data)
+        while True:
+            if self._under_way is not None and self._under_way.done():
+                await self.finish()
+            if self._under_way is None:
+                self._under_way = asyncio.create_task(self._write())
+            elif self._pending_bytes >= _HANDED_BYTES or len(self._pending) >= _HANDED_CHUNKS:
+                await self._until_taken(self._under_way)
+                continue
+            return
+
+    async def finish(self) -> None:
+        """All that was handed is written. Raises what went wrong with it."""
+        if self._under_way is not None:
+            under_way = self._under_way
+            try:
+                await under_way
+            finally:
+                if under_way.done():
+                    self._under_way = None
+
+    async def rest(self) -> None:
+        """Nothing is being written when this returns, however it went."""
+        if self._under_way is not None:
+            self._pending = []
+            await asyncio.wait([self._under_way])
+            if not self._under_way.cancelled():
+                self._under_way.exception()
+
+    async def _until_taken(self, under_way: asyncio.Task[None]) -> None:
+        self._taken.clear()
+        taken = asyncio.ensure_future(self._taken.wait())
+        try:
+            await asyncio.wait([taken, under_way], return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            taken.cancel()
+
+    async def _write(self) -> None:
+        while self._pending:
+            batch, self._pending, self._pending_bytes = self._pending, [], 0
+            self._taken.set()
+            await self._kit.threads.io(self._session.write, batch)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import google_crc32c
@@ -26,6 +27,7 @@ from store_svc.lifecycle import UploadState
 from store_svc.records import UploadSpec
 from store_svc.streams import write_upload
 from store_svc.tickets import Purpose, Ticket
+from store_svc.writing import WriteSession
 
 Labs = Callable[..., AbstractAsyncContextManager[Lab]]
 MIB = 1 << 20
@@ -191,9 +193,37 @@ async def test_changed_while_it_comes(lab: Lab, reread: list[str]) -> None:
 
     begin = time.monotonic()
     await sender.send(stream())
-    assert time.monotonic() - begin < 10, "the opener waited for the kernel to take the lease away"
+    assert time.monotonic() - begin < 30, "the opener waited for the kernel to take the lease away"
     await is_refused(sender)
     assert reread == [""]
+
+
+async def test_the_last_that_came_is_written_though_no_more_comes(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It came while the one before was being written."""
+    sender = await Sender(lab).begin()
+    busy, go_on = Event(), Event()
+    honest = WriteSession.write
+
+    def write(session: WriteSession, chunks: Sequence[Any]) -> None:
+        busy.set()
+        assert go_on.wait(60)
+        honest(session, chunks)
+
+    monkeypatch.setattr(WriteSession, "write", write)
+
+    async def stream() -> AsyncIterator[Chunk]:
+        chunks = sender.chunks()
+        yield chunks[0]
+        await asyncio.to_thread(busy.wait, 60)
+        yield chunks[1]
+        go_on.set()
+        await eventually(
+            lambda: sender.staged.exists() and sender.staged.stat().st_size == 2 * MIB, timeout=30.0
+        )
+
+    await sender.send(stream())
 
 
 async def test_stream_torn_and_resumed(lab: Lab, reread: list[str]) -> None:

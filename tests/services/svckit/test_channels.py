@@ -137,8 +137,9 @@ async def test_one_that_is_slow_to_answer_is_given_its_time(
     async def say_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while await reader.read(65536):
             pass
-        given_up.set()
         writer.close()
+        await writer.wait_closed()
+        given_up.set()
 
     server = await asyncio.start_unix_server(say_nothing, directory / "slow.sock")
     settings.services.stores["slow"] = f"unix:{directory}/slow.sock"
@@ -151,3 +152,4 @@ async def test_one_that_is_slow_to_answer_is_given_its_time(
     await channels.__aexit__(None, None, None)
     await waiting
     server.close()
+    await server.wait_closed()
