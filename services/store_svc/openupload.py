@@ -23,7 +23,8 @@ class Session(Protocol):
 class OpenUpload:
     """An upload that takes bytes, as this process remembers it. `written_bytes`: of all its files, as far
     as they came in streams or were there when the first chunk came. `last_news`: seconds since 1970.
-    `early`: of members, by path, that came whole in one stream.
+    `early`: of members, by path, that came whole in one stream. `growing`: held while a file grows and that
+    is counted, as two streams may be at one file for a moment.
     """
 
     upload: Upload
@@ -33,6 +34,7 @@ class OpenUpload:
     closed: bool = False
     last_news: float = 0.0
     early: dict[str, EarlyChecksum] = field(default_factory=dict)
+    growing: Lock = field(default_factory=Lock)
     _followers: dict[str, Follower] = field(default_factory=dict)
     _sessions: set[Session] = field(default_factory=set)
     _guard: Lock = field(default_factory=Lock)

@@ -128,18 +128,20 @@ class WriteSession:
     def _write_file(self, target: OpenUpload, chunk: Chunk) -> None:
         file = self._file(target, chunk)
         end = chunk.offset + len(chunk.data)
-        grows = max(end - file.size, 0)
-        if target.written_bytes + grows > target.upload.reserved_bytes:
-            limit = target.upload.reserved_bytes
-            raise UploadTooLarge(
-                f"more comes for {printable(target.upload.name)!r} than the {limit} bytes declared",
-                limit=limit,
-            )
-        if chunk.offset < file.size:
-            file.whole = False
-        write_all(file.fd, chunk.data, chunk.offset)
-        file.size += grows
-        target.written_bytes += grows
+        with target.growing:
+            _catch_up(file, chunk)
+            grows = max(end - file.size, 0)
+            if target.written_bytes + grows > target.upload.reserved_bytes:
+                limit = target.upload.reserved_bytes
+                raise UploadTooLarge(
+                    f"more comes for {printable(target.upload.name)!r} than the {limit} bytes declared",
+                    limit=limit,
+                )
+            if chunk.offset < file.size:
+                file.whole = False
+            write_all(file.fd, chunk.data, chunk.offset)
+            file.size += grows
+            target.written_bytes += grows
         if chunk.last:
             self._finish(target, chunk, file, end)
             return
@@ -183,8 +185,6 @@ class WriteSession:
         elif file is None:
             file = self._reopen(target, chunk)
             self._keep(key, file)
-        if chunk.offset > file.size:
-            raise _mismatch(chunk, file.size)
         return file
 
     def _keep(self, key: tuple[str, str], file: _File) -> None:
@@ -259,6 +259,19 @@ class WriteSession:
             fd = below
         self._folder = (key, fd)
         return fd
+
+
+def _catch_up(file: _File, chunk: Chunk) -> None:
+    """With what another stream has done to the file: one whose end nobody has noticed yet may still write.
+    Raises OffsetMismatch.
+    """
+    status = os.fstat(file.fd)
+    if not status.st_nlink:
+        raise _mismatch(chunk, 0)
+    if status.st_size != file.size:
+        file.size, file.whole = status.st_size, False
+    if chunk.offset > file.size:
+        raise _mismatch(chunk, file.size)
 
 
 def _mismatch(chunk: Chunk, persisted: int) -> OffsetMismatch:

@@ -89,9 +89,9 @@ class Link:
         if self._loop.is_closed():
             return
         self._run(self._end())
+        self._run(_settled())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
-        self._loop.run_until_complete(_settled())
         self._loop.close()
 
     async def _listen(self) -> str:

@@ -252,11 +252,43 @@ async def test_resumed_beside_the_stream_it_lost(lab: Lab, reread: list[str]) ->
     first = asyncio.create_task(sender.send(lost()))
     await eventually(lambda: is_leased(sender.staged))
     there = sender.staged.stat().st_size
-    await asyncio.wait_for(sender.send(sender.chunks(start=there)), 10)
+    await asyncio.wait_for(sender.send(sender.chunks(start=there)), 30)
     first.cancel()
     await asyncio.wait([first])
     await is_committed(sender)
     assert reread == [""]
+
+
+async def test_late_bytes_of_a_lost_stream_are_counted_once(lab: Lab) -> None:
+    sender = await Sender(lab).begin()
+    chunks = sender.chunks()
+    begun, resumed, late = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    async def lost() -> AsyncIterator[Chunk]:
+        for chunk in chunks[:2]:
+            yield chunk
+        await eventually(lambda: sender.staged.exists() and sender.staged.stat().st_size == 2 * MIB)
+        begun.set()
+        await resumed.wait()
+        for chunk in chunks[2:4]:
+            yield chunk
+
+    async def other() -> AsyncIterator[Chunk]:
+        await begun.wait()
+        for chunk in chunks[2:-1]:
+            yield chunk
+        size = (len(chunks) - 1) * MIB
+        await eventually(lambda: sender.staged.stat().st_size == size)
+        resumed.set()
+        await late.wait()
+        yield chunks[-1]
+
+    first = asyncio.create_task(sender.send(lost()))
+    second = asyncio.create_task(sender.send(other()))
+    await first
+    late.set()
+    await second
+    await is_committed(sender)
 
 
 async def test_begun_anew(lab: Lab, reread: list[str]) -> None:

@@ -133,12 +133,12 @@ async def test_one_that_is_slow_to_answer_is_given_its_time(
 ) -> None:
     """A connection is made, and for a while nothing comes: it is not dropped for another one."""
     given_up = asyncio.Event()
+    writers: list[asyncio.StreamWriter] = []
 
     async def say_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writers.append(writer)
         while await reader.read(65536):
             pass
-        writer.close()
-        await writer.wait_closed()
         given_up.set()
 
     server = await asyncio.start_unix_server(say_nothing, directory / "slow.sock")
@@ -152,4 +152,7 @@ async def test_one_that_is_slow_to_answer_is_given_its_time(
     await channels.__aexit__(None, None, None)
     await waiting
     server.close()
+    for writer in writers:
+        writer.close()
+        await writer.wait_closed()
     await server.wait_closed()
