@@ -27,10 +27,10 @@ rsync:
 		|| { echo 'rsync is missing, which the tests need: apt-get install rsync' >&2; exit 1; }
 
 test: $(STAMP) rsync  ## the test suite, under ten minutes on two cores
-	$(BIN)/python -m pytest -n 4 --dist loadscope --no-loadscope-reorder -m 'not slow' $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n 3 --dist loadscope --no-loadscope-reorder -m 'not slow' $(PYTEST_ARGS)
 
 test-all: $(STAMP) rsync  ## the slow tests too
-	$(BIN)/python -m pytest -n 4 --dist loadscope --no-loadscope-reorder $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n 3 --dist loadscope --no-loadscope-reorder $(PYTEST_ARGS)
 
 check: $(STAMP)  ## ruff, format, mypy --strict, import rules, protos
 	$(BIN)/ruff check .

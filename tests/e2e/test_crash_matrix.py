@@ -78,7 +78,7 @@ def test_killed_at_each_step_of_an_ingest(
     assert killed, f"{process} has no failpoint in an ingest"
 
 
-@pytest.mark.parametrize("bytes_", ["same", "other"])
+@pytest.mark.parametrize("bytes_", [pytest.param("same", marks=pytest.mark.slow), "other"])
 @pytest.mark.parametrize("process", ["catalog", "store", "transfer", "worker"])
 def test_killed_at_each_step_of_coming_second(
     site: Site, librarian: Librarian, process: str, bytes_: str, tmp_path: Path, rng: random.Random

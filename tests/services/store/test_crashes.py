@@ -86,7 +86,10 @@ async def _commit(claims: dict[str, Claims], lab: Lab) -> None:
     await lab.commit(claims)
 
 
-@pytest.mark.parametrize("refused", [(), EVERYTHING_REFUSED], ids=["all", "nothing"])
+@pytest.mark.parametrize(
+    "refused",
+    [pytest.param((), id="all"), pytest.param(EVERYTHING_REFUSED, id="nothing", marks=pytest.mark.slow)],
+)
 async def test_commit_killed_at_each_point(
     database_dsn: str, tmp_path: Path, refused: tuple[Feature, ...]
 ) -> None:

@@ -9,6 +9,7 @@ import grpc
 import pytest
 from google.rpc import error_details_pb2, status_pb2
 from structlog.testing import capture_logs
+from support.eventually import eventually
 
 from librarian.api.catalog.v1 import catalog_pb2 as pb
 from librarian.errors import (
@@ -38,7 +39,7 @@ async def test_a_call_is_answered_and_the_caller_known(site: Any) -> None:
         assert (answer.dataset.name, answer.dataset.uploader) == ("a/b", "transfer")
     async with site.channels("gateway", Caller("bob", Role.READER)) as channels:
         assert (await channels.catalog.GetDataset(GetDataset(name="x"))).dataset.uploader == "bob"
-    assert site.metric(method="GetDataset", code="OK") == 2
+    await eventually(lambda: site.metric(method="GetDataset", code="OK") == 2, what="it is counted")
 
 
 async def test_all_kinds_of_streams(site: Any) -> None:
@@ -66,7 +67,9 @@ async def test_an_error_comes_back_as_its_class_with_its_remedy(site: Any) -> No
     assert caught.value.message == "taken/it is taken"
     assert caught.value.remedy == NameTaken.default_remedy
     assert caught.value.metadata == {"name": "taken/it"}
-    assert site.metric(method="GetDataset", code="ALREADY_EXISTS") == 1
+    await eventually(
+        lambda: site.metric(method="GetDataset", code="ALREADY_EXISTS") == 1, what="it is counted"
+    )
 
 
 async def test_an_error_on_the_wire_is_a_status_with_one_error_info(site: Any) -> None:
@@ -87,7 +90,9 @@ async def test_an_error_in_the_middle_of_a_stream(site: Any) -> None:
         assert [(await anext(events)).next.sequence for _ in range(2)] == [0, 1]
         with pytest.raises(NameTaken, match="in the middle"):
             await anext(events)
-    assert site.metric(method="WatchEvents", code="ALREADY_EXISTS") == 1
+    await eventually(
+        lambda: site.metric(method="WatchEvents", code="ALREADY_EXISTS") == 1, what="it is counted"
+    )
 
 
 async def test_a_field_is_named_in_bad_request(site: Any) -> None:
@@ -114,7 +119,7 @@ async def test_a_bug_shows_an_id_and_the_log_shows_the_rest(site: Any, name: str
     (entry,) = [entry for entry in logged if entry["event"] == "rpc_failed"]
     assert entry["error_id"] == error.metadata["error_id"]
     assert str(entry["exc_info"]) == "the password is hunter2"
-    assert site.metric(method="GetDataset", code="INTERNAL") == 1
+    await eventually(lambda: site.metric(method="GetDataset", code="INTERNAL") == 1, what="it is counted")
 
 
 async def test_a_servicer_may_abort_by_itself(site: Any) -> None:
@@ -123,7 +128,7 @@ async def test_a_servicer_may_abort_by_itself(site: Any) -> None:
             await stub.GetDataset(GetDataset(name="aborts"), metadata=site.metadata())
     assert caught.value.code() is grpc.StatusCode.OUT_OF_RANGE
     assert caught.value.details() == "the servicer's own words"
-    assert site.metric(method="GetDataset", code="OUT_OF_RANGE") == 1
+    await eventually(lambda: site.metric(method="GetDataset", code="OUT_OF_RANGE") == 1, what="it is counted")
 
 
 @pytest.mark.parametrize(
@@ -160,7 +165,9 @@ async def test_a_role_that_may_not_is_told_which_may(site: Any, role: Role) -> N
         with pytest.raises(RoleMayNot) as caught:
             await channels.catalog.PublishDatasets(pb.PublishDatasetsRequest())
     assert caught.value.message == f"bob has role {role}, and PublishDatasets is for service"
-    assert site.metric(method="PublishDatasets", code="PERMISSION_DENIED") == 1
+    await eventually(
+        lambda: site.metric(method="PublishDatasets", code="PERMISSION_DENIED") == 1, what="it is counted"
+    )
 
 
 async def test_a_worker_cannot_act_as_a_client(site: Any) -> None:
@@ -175,7 +182,9 @@ async def test_the_callers_deadline_ends_the_work(site: Any) -> None:
             await channels.catalog.GetDataset(GetDataset(name="wait"), timeout=0.2)
     async with asyncio.timeout(5):
         await site.servicer.left.wait()
-    assert site.metric(method="GetDataset", code="DEADLINE_EXCEEDED") == 1
+    await eventually(
+        lambda: site.metric(method="GetDataset", code="DEADLINE_EXCEEDED") == 1, what="it is counted"
+    )
 
 
 async def test_a_call_without_a_deadline_gets_one(open_site: Any) -> None:
